@@ -1,0 +1,2 @@
+//! The `rmae` command.
+fn main() {}

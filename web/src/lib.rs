@@ -1,0 +1,1 @@
+//! R-MAE in the browser.
