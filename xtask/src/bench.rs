@@ -61,14 +61,8 @@ impl Part {
 /// # Errors
 /// When a program is missing, fails, or prints no time.
 pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
-    let parts = if args.parts.is_empty() {
-        Part::value_variants()
-    } else {
-        &args.parts
-    };
-    parts
-        .iter()
-        .try_for_each(|part| compare(tools, args, &part.comparison()))
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    parts.iter().try_for_each(|part| compare(tools, args, &part.comparison()))
 }
 
 /// Runs both sides in turns, so that a slow moment of the machine hits both.
@@ -89,9 +83,7 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
 
 fn our_side(tools: &Toolbox, comparison: &Comparison) -> Command {
     let mut command = tools.command("cargo");
-    command
-        .args(["run", "--quiet", "--release"])
-        .args(comparison.ours);
+    command.args(["run", "--quiet", "--release"]).args(comparison.ours);
     command
 }
 
@@ -105,20 +97,13 @@ fn python_with(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Re
         return Ok(python.clone());
     }
     let folder = tools.private_tools().join("venv");
-    let python = folder.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     if !python.is_file() {
         println!("Making a Python environment in {}", folder.display());
         tools.run(tools.command("python3").args(["-m", "venv"]).arg(&folder))?;
     }
     if !imports(tools, &python, comparison.module) {
-        println!(
-            "Installing {}: the implementation to compare with",
-            comparison.pip
-        );
+        println!("Installing {}: the implementation to compare with", comparison.pip);
         tools.run(tools.command(&python).args([
             "-m",
             "pip",
@@ -138,29 +123,21 @@ fn imports(tools: &Toolbox, python: &PathBuf, module: &str) -> bool {
 
 fn seconds(tools: &Toolbox, command: &mut Command) -> Result<f64> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = tools
-        .capture(command)
-        .with_context(|| format!("{name} failed"))?;
+    let output = tools.capture(command).with_context(|| format!("{name} failed"))?;
     seconds_in(&output).with_context(|| format!("{name} printed no seconds, but: {output}"))
 }
 
 /// The last word of the last line, as positive seconds.
 fn seconds_in(output: &str) -> Option<f64> {
     let word = output.lines().last()?.split_whitespace().last()?;
-    word.parse()
-        .ok()
-        .filter(|&seconds: &f64| seconds > 0.0 && seconds.is_finite())
+    word.parse().ok().filter(|&seconds: &f64| seconds > 0.0 && seconds.is_finite())
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = *values.get(middle)?;
-    let lower = if values.len().is_multiple_of(2) {
-        values[middle - 1]
-    } else {
-        upper
-    };
+    let lower = if values.len().is_multiple_of(2) { values[middle - 1] } else { upper };
     Some((lower + upper) / 2.0)
 }
 
@@ -177,10 +154,7 @@ mod tests {
 
     #[test]
     fn seconds_stand_last() {
-        assert_eq!(
-            seconds_in("12 images\nseconds per image 0.025\n"),
-            Some(0.025)
-        );
+        assert_eq!(seconds_in("12 images\nseconds per image 0.025\n"), Some(0.025));
         for wrong in ["", "none", "0", "-1", "inf", "NaN"] {
             assert_eq!(seconds_in(wrong), None, "{wrong}");
         }

@@ -24,10 +24,7 @@ pub(crate) struct DemoArgs {
 /// # Errors
 /// When the build fails or the port is taken.
 pub(crate) fn run(tools: &Toolbox, args: &DemoArgs) -> Result<()> {
-    println!(
-        "\nThe page will be at http://127.0.0.1:{}/ (Ctrl-C ends)",
-        args.port
-    );
+    println!("\nThe page will be at http://127.0.0.1:{}/ (Ctrl-C ends)", args.port);
     let mut command = tools.command("trunk");
     command
         .args(["serve", "--cargo-profile", &args.profile])

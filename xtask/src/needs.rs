@@ -20,11 +20,8 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 /// Folders in which Vulkan drivers describe themselves.
-const VULKAN_DRIVERS: [&str; 3] = [
-    "/usr/share/vulkan/icd.d",
-    "/etc/vulkan/icd.d",
-    "/usr/local/share/vulkan/icd.d",
-];
+const VULKAN_DRIVERS: [&str; 3] =
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
 
 /// One thing that must be on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +58,8 @@ impl Need {
     /// For the lints.
     pub(crate) const CHECK: &[Self] = &[Self::Compiler, Self::WasmTarget];
     /// For building the page.
-    pub(crate) const PAGE: &[Self] = &[
-        Self::Compiler,
-        Self::WasmTarget,
-        Self::WasmBindgen,
-        Self::Trunk,
-    ];
+    pub(crate) const PAGE: &[Self] =
+        &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk];
     /// For native programs.
     pub(crate) const NATIVE: &[Self] = &[Self::Compiler];
 
@@ -131,10 +124,7 @@ fn find_compiler(tools: &Toolbox) -> Option<String> {
     if cfg!(target_env = "msvc") {
         return Some("Visual Studio's, as found by rustc".to_owned());
     }
-    ["cc", "gcc", "clang"]
-        .iter()
-        .find_map(|name| tools.find(name))
-        .map(in_place)
+    ["cc", "gcc", "clang"].iter().find_map(|name| tools.find(name)).map(in_place)
 }
 
 /// macOS has Metal and Windows has WARP; elsewhere it must be lavapipe, since a
@@ -143,23 +133,17 @@ fn find_vulkan() -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("not needed here: the system brings its own adapter".to_owned());
     }
-    let loader = LIBRARIES
-        .iter()
-        .any(|folder| Path::new(folder).join("libvulkan.so.1").exists());
-    let driver = VULKAN_DRIVERS
-        .iter()
-        .find_map(|folder| lavapipe_in(Path::new(folder)));
+    let loader = LIBRARIES.iter().any(|folder| Path::new(folder).join("libvulkan.so.1").exists());
+    let driver = VULKAN_DRIVERS.iter().find_map(|folder| lavapipe_in(Path::new(folder)));
     loader.then_some(driver?).map(in_place)
 }
 
 fn lavapipe_in(folder: &Path) -> Option<PathBuf> {
     let files = std::fs::read_dir(folder).ok()?.flatten();
     let is_lavapipe = |name: &str| name.starts_with("lvp") && name.ends_with(".json");
-    files.map(|file| file.path()).find(|path| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(is_lavapipe)
-    })
+    files
+        .map(|file| file.path())
+        .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_lavapipe))
 }
 
 fn find_browser(tools: &Toolbox) -> Option<String> {
@@ -172,24 +156,14 @@ pub(crate) fn chromium(tools: &Toolbox) -> Option<PathBuf> {
     const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     const MACOS: &str = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome";
     const WINDOWS: &str = r"C:\Program Files\Google\Chrome\Application\chrome.exe";
-    let fixed = || {
-        [MACOS, WINDOWS]
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.exists())
-    };
-    NAMES
-        .iter()
-        .find_map(|name| tools.find(name))
-        .or_else(fixed)
+    let fixed = || [MACOS, WINDOWS].iter().map(PathBuf::from).find(|path| path.exists());
+    NAMES.iter().find_map(|name| tools.find(name)).or_else(fixed)
 }
 
 /// The path of the browser's test driver.
 pub(crate) fn chromedriver(tools: &Toolbox) -> Option<PathBuf> {
     let named = std::env::var_os("CHROMEDRIVER").map(PathBuf::from);
-    named
-        .filter(|path| path.is_file())
-        .or_else(|| tools.find("chromedriver"))
+    named.filter(|path| path.is_file()).or_else(|| tools.find("chromedriver"))
 }
 
 fn in_place(path: PathBuf) -> String {

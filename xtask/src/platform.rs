@@ -77,10 +77,7 @@ impl Manager {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let install = [install, names].concat();
         let commands: [Vec<String>; 2] = [owned(before), owned(&install)];
-        commands
-            .into_iter()
-            .filter(|words| !words.is_empty())
-            .collect()
+        commands.into_iter().filter(|words| !words.is_empty()).collect()
     }
 
     /// Whether the manager changes the whole system, and so needs its owner.
@@ -111,11 +108,7 @@ fn run_words(tools: &Toolbox, words: &[String]) -> Result<()> {
     let (program, arguments) = words.split_first().context("an empty command")?;
     let mut command = tools.command(program);
     // apt's packages must not stop to ask anything: nobody may be listening.
-    tools.run(
-        command
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
+    tools.run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// The words to put before a command so that it runs as the system's owner.
@@ -124,10 +117,7 @@ fn become_root(tools: &Toolbox, manager: Manager) -> Result<Vec<String>> {
         return Ok(vec![]);
     }
     if tools.find("sudo").is_none() {
-        bail!(
-            "`{}` needs root, and there is no sudo: run this as root",
-            manager.program()
-        );
+        bail!("`{}` needs root, and there is no sudo: run this as root", manager.program());
     }
     Ok(vec!["sudo".to_owned()])
 }
@@ -172,24 +162,15 @@ mod tests {
     fn every_linux_manager_names_every_package() {
         for manager in [Manager::Apt, Manager::Dnf, Manager::Pacman] {
             for package in PACKAGES {
-                assert!(
-                    !manager.names(package).is_empty(),
-                    "{manager:?} {package:?}"
-                );
+                assert!(!manager.names(package).is_empty(), "{manager:?} {package:?}");
             }
         }
     }
 
     #[test]
     fn debian_packages() {
-        assert_eq!(
-            Manager::Apt.names(Package::Vulkan),
-            ["mesa-vulkan-drivers", "libvulkan1"]
-        );
-        assert_eq!(
-            Manager::Apt.names(Package::Browser),
-            ["chromium", "chromium-driver"]
-        );
+        assert_eq!(Manager::Apt.names(Package::Vulkan), ["mesa-vulkan-drivers", "libvulkan1"]);
+        assert_eq!(Manager::Apt.names(Package::Browser), ["chromium", "chromium-driver"]);
     }
 
     #[test]
@@ -199,23 +180,13 @@ mod tests {
         assert_eq!(commands[0], ["apt-get", "update"]);
         assert_eq!(
             commands[1],
-            [
-                "apt-get",
-                "install",
-                "--yes",
-                "--no-install-recommends",
-                "a",
-                "b"
-            ]
+            ["apt-get", "install", "--yes", "--no-install-recommends", "a", "b"]
         );
     }
 
     #[test]
     fn other_managers_take_one_command() {
-        assert_eq!(
-            Manager::Dnf.commands(&["a"]),
-            [["dnf", "install", "--assumeyes", "a"]]
-        );
+        assert_eq!(Manager::Dnf.commands(&["a"]), [["dnf", "install", "--assumeyes", "a"]]);
         assert_eq!(
             Manager::Pacman.commands(&["a"]),
             [["pacman", "-Sy", "--noconfirm", "--needed", "a"]]
@@ -225,11 +196,7 @@ mod tests {
     #[test]
     fn sudo_stands_before_every_command() {
         let commands = prefixed(Manager::Apt.commands(&["a"]), &["sudo".to_owned()]);
-        assert!(
-            commands
-                .iter()
-                .all(|words| words[0] == "sudo" && words[1] == "apt-get")
-        );
+        assert!(commands.iter().all(|words| words[0] == "sudo" && words[1] == "apt-get"));
     }
 
     #[test]

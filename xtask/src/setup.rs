@@ -12,21 +12,14 @@ use crate::toolbox::Toolbox;
 /// else is looked at first, so that one run tells all that is wrong.
 pub(crate) fn ensure(tools: &Toolbox, needs: &[Need], may_install: bool) -> Result<()> {
     println!("Tools");
-    let missing: Vec<Need> = needs
-        .iter()
-        .copied()
-        .filter(|&need| !report(tools, need))
-        .collect();
+    let missing: Vec<Need> = needs.iter().copied().filter(|&need| !report(tools, need)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     if !may_install {
         bail!("missing: {}; run `cargo xtask setup`", names(&missing));
     }
-    let failed: Vec<Need> = missing
-        .into_iter()
-        .filter(|&need| !install(tools, need))
-        .collect();
+    let failed: Vec<Need> = missing.into_iter().filter(|&need| !install(tools, need)).collect();
     if !failed.is_empty() {
         bail!("could not be installed (see above): {}", names(&failed));
     }
@@ -44,10 +37,7 @@ fn report(tools: &Toolbox, need: Need) -> bool {
 /// Installs one thing and looks whether it is there now.
 fn install(tools: &Toolbox, need: Need) -> bool {
     println!("\nInstalling {}: it {}", need.name(), need.why());
-    let present = || {
-        need.find(tools)
-            .context("it is still not found after installing it")
-    };
+    let present = || need.find(tools).context("it is still not found after installing it");
     match need.install(tools).and_then(|()| present()) {
         Ok(place) => {
             println!("  {} is now {place}", need.name());

@@ -21,21 +21,12 @@ pub(crate) struct Stage {
     command: fn(&Toolbox) -> Result<Command>,
 }
 
-const FORMAT: Stage = Stage {
-    name: "format",
-    command: |tools| Ok(cargo(tools, &["fmt", "--all", "--check"])),
-};
+const FORMAT: Stage =
+    Stage { name: "format", command: |tools| Ok(cargo(tools, &["fmt", "--all", "--check"])) };
 const CLIPPY: Stage = Stage {
     name: "clippy",
     command: |tools| {
-        let words = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ];
+        let words = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         Ok(cargo(tools, &words))
     },
 };
@@ -43,10 +34,7 @@ const CLIPPY_WASM: Stage = Stage {
     name: "clippy, wasm32",
     command: |tools| {
         let target = ["clippy", "-p", "rmae-web", "--target", WASM, "--tests"];
-        Ok(cargo(
-            tools,
-            &[&target[..], &["--", "-D", "warnings"]].concat(),
-        ))
+        Ok(cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
     },
 };
 const TESTS: Stage = Stage {
@@ -68,17 +56,9 @@ const DOCS: Stage = Stage {
 };
 const LICENCES: Stage = Stage {
     name: "licences and sources",
-    command: |tools| {
-        Ok(cargo(
-            tools,
-            &["deny", "check", "bans", "licenses", "sources"],
-        ))
-    },
+    command: |tools| Ok(cargo(tools, &["deny", "check", "bans", "licenses", "sources"])),
 };
-const BROWSER: Stage = Stage {
-    name: "browser",
-    command: browser_tests,
-};
+const BROWSER: Stage = Stage { name: "browser", command: browser_tests };
 const PAGE: Stage = Stage {
     name: "page",
     command: |tools| {
@@ -89,16 +69,8 @@ const PAGE: Stage = Stage {
 };
 
 /// Everything.
-pub(crate) const ALL: &[Stage] = &[
-    FORMAT,
-    CLIPPY,
-    CLIPPY_WASM,
-    TESTS,
-    DOCS,
-    LICENCES,
-    BROWSER,
-    PAGE,
-];
+pub(crate) const ALL: &[Stage] =
+    &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, BROWSER, PAGE];
 /// What a person runs between two edits.
 pub(crate) const QUICK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS];
 /// Lints alone.
@@ -123,11 +95,7 @@ fn run_stage(tools: &Toolbox, stage: &Stage) -> Outcome {
     if let Some(reason) = &failure {
         println!("FAILED: {reason}");
     }
-    Outcome {
-        stage: stage.name,
-        failure,
-        time: start.elapsed(),
-    }
+    Outcome { stage: stage.name, failure, time: start.elapsed() }
 }
 
 fn cargo(tools: &Toolbox, words: &[&str]) -> Command {
@@ -171,21 +139,14 @@ mod tests {
             command: |tools| Ok(tools.command("no-such-program-anywhere")),
         };
         let outcome = run_stage(&tools, &absent);
-        assert!(
-            outcome
-                .failure
-                .is_some_and(|why| why.contains("no-such-program-anywhere"))
-        );
+        assert!(outcome.failure.is_some_and(|why| why.contains("no-such-program-anywhere")));
         assert!(!run(&tools, &[absent]));
     }
 
     #[test]
     fn later_stages_run_after_a_failure() {
         let tools = Toolbox::new(std::env::temp_dir());
-        let broken = || Stage {
-            name: "broken",
-            command: |_| anyhow::bail!("on purpose"),
-        };
+        let broken = || Stage { name: "broken", command: |_| anyhow::bail!("on purpose") };
         let summary = [broken(), broken()].map(|stage| run_stage(&tools, &stage));
         assert_eq!(summary.len(), 2);
         assert!(!run(&tools, &[broken(), broken()]));

@@ -20,10 +20,7 @@ pub(crate) struct Summary(pub(crate) Vec<Outcome>);
 impl Summary {
     /// The number of stages that failed.
     pub(crate) fn failed(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|outcome| outcome.failure.is_some())
-            .count()
+        self.0.iter().filter(|outcome| outcome.failure.is_some()).count()
     }
 }
 
@@ -31,11 +28,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{:<24} {:<7} {:>8}", "stage", "result", "seconds")?;
         for outcome in &self.0 {
-            let result = if outcome.failure.is_some() {
-                "FAILED"
-            } else {
-                "passed"
-            };
+            let result = if outcome.failure.is_some() { "FAILED" } else { "passed" };
             let seconds = outcome.time.as_secs_f64();
             writeln!(out, "{:<24} {result:<7} {seconds:>8.1}", outcome.stage)?;
         }
@@ -54,11 +47,7 @@ mod tests {
     use super::*;
 
     fn outcome(stage: &'static str, failure: Option<&str>) -> Outcome {
-        Outcome {
-            stage,
-            failure: failure.map(str::to_owned),
-            time: Duration::from_millis(1250),
-        }
+        Outcome { stage, failure: failure.map(str::to_owned), time: Duration::from_millis(1250) }
     }
 
     #[test]

@@ -8,13 +8,8 @@ use anyhow::{Context, Result, bail};
 
 /// Environment variables that cargo sets for this program and that would make
 /// a cargo started by it believe that it builds this package.
-const CARGO_PRIVATE: [&str; 5] = [
-    "CARGO_PKG_",
-    "CARGO_MANIFEST_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-    "CARGO_PRIMARY_",
-];
+const CARGO_PRIVATE: [&str; 5] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// Starts programs in the workspace, with the project's own tools first on the
 /// search path.
@@ -28,9 +23,7 @@ impl Toolbox {
     pub(crate) fn new(root: PathBuf) -> Self {
         let mut path = vec![root.join(".tools").join("bin")];
         path.extend(cargo_bin());
-        path.extend(std::env::split_paths(
-            &std::env::var_os("PATH").unwrap_or_default(),
-        ));
+        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         Self { root, path }
     }
 
@@ -42,10 +35,7 @@ impl Toolbox {
     /// The full path of `program`, if it is on the search path.
     pub(crate) fn find(&self, program: &str) -> Option<PathBuf> {
         let file = format!("{program}{}", std::env::consts::EXE_SUFFIX);
-        self.path
-            .iter()
-            .map(|folder| folder.join(&file))
-            .find(|file| file.is_file())
+        self.path.iter().map(|folder| folder.join(&file)).find(|file| file.is_file())
     }
 
     /// A command that runs `program` in the workspace.
@@ -53,9 +43,7 @@ impl Toolbox {
         let program = program.as_ref();
         let found = program.to_str().and_then(|name| self.find(name));
         let mut command = Command::new(found.as_deref().map_or(program, Path::as_os_str));
-        command
-            .current_dir(&self.root)
-            .env("PATH", self.joined_path());
+        command.current_dir(&self.root).env("PATH", self.joined_path());
         for (name, _) in std::env::vars_os() {
             if is_private_to_cargo(&name) {
                 command.env_remove(name);
@@ -70,9 +58,8 @@ impl Toolbox {
     /// When the program cannot be started or does not exit with 0.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         println!("$ {}", shown(command));
-        let status = command
-            .status()
-            .with_context(|| format!("could not start `{}`", shown(command)))?;
+        let status =
+            command.status().with_context(|| format!("could not start `{}`", shown(command)))?;
         if !status.success() {
             bail!("`{}` failed: {status}", shown(command));
         }
@@ -133,9 +120,8 @@ mod tests {
     #[test]
     fn the_projects_own_tools_win() {
         let root = std::env::temp_dir().join(format!("xtask-{}", std::process::id()));
-        let program = root
-            .join(".tools/bin")
-            .join(format!("cargo{}", std::env::consts::EXE_SUFFIX));
+        let program =
+            root.join(".tools/bin").join(format!("cargo{}", std::env::consts::EXE_SUFFIX));
         let tools = Toolbox::new(root.clone());
         assert_ne!(tools.find("cargo"), Some(program.clone()));
         std::fs::create_dir_all(tools.private_tools().join("bin")).unwrap();
@@ -156,12 +142,7 @@ mod tests {
     #[test]
     fn commands_are_shown_as_typed() {
         let mut command = Command::new("/usr/bin/cargo");
-        command
-            .args(["doc", "two words"])
-            .env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(
-            shown(&command),
-            "RUSTDOCFLAGS='-D warnings' cargo doc 'two words'"
-        );
+        command.args(["doc", "two words"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc 'two words'");
     }
 }

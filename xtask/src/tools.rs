@@ -53,8 +53,7 @@ impl CargoTool {
     pub(crate) fn find(&self, tools: &Toolbox) -> Option<String> {
         let version = self.installed(tools)?;
         let path = tools.find(self.program)?;
-        self.accepts(&version)
-            .then(|| format!("{version} in {}", path.display()))
+        self.accepts(&version).then(|| format!("{version} in {}", path.display()))
     }
 
     /// Installs the tool: for the user, or in the workspace's own `.tools` where
@@ -64,26 +63,16 @@ impl CargoTool {
     /// When cargo fails, or when what it installed is not found afterwards.
     pub(crate) fn install(&self, tools: &Toolbox) -> Result<()> {
         let mut command = tools.command("cargo");
-        command.args([
-            "install",
-            self.package,
-            "--version",
-            self.version,
-            "--locked",
-        ]);
+        command.args(["install", self.package, "--version", self.version, "--locked"]);
         command.args(self.flags);
         if let Some(other) = self.installed(tools) {
             println!("  {} {other} is left as it is", self.program);
             command.arg("--root").arg(tools.private_tools());
         }
         // Tools must not be built with this workspace's flags.
-        command
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_BUILD_TARGET");
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
         tools.run(&mut command)?;
-        self.find(tools)
-            .map(|_| ())
-            .with_context(|| self.not_found_after_install())
+        self.find(tools).map(|_| ()).with_context(|| self.not_found_after_install())
     }
 
     /// The version of the program on the search path.
@@ -117,22 +106,13 @@ pub(crate) fn add_wasm_target(tools: &Toolbox) -> Result<()> {
     if tools.find("rustup").is_none() {
         bail!("no rustup to add the target with: install your distribution's Rust WASM package");
     }
-    tools.run(
-        tools
-            .command("rustup")
-            .args(["target", "add", "wasm32-unknown-unknown"]),
-    )
+    tools.run(tools.command("rustup").args(["target", "add", "wasm32-unknown-unknown"]))
 }
 
 /// Where the compiler's WASM target is, if it is installed.
 pub(crate) fn find_wasm_target(tools: &Toolbox) -> Option<String> {
     let mut command = tools.command("rustc");
-    command.args([
-        "--print",
-        "target-libdir",
-        "--target",
-        "wasm32-unknown-unknown",
-    ]);
+    command.args(["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]);
     let folder = tools.capture(&mut command)?;
     let folder = folder.trim();
     let mut files = std::fs::read_dir(folder).ok()?;
@@ -151,11 +131,7 @@ fn version_in(output: &str) -> Option<&str> {
 fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let plain = version.split(['-', '+']).next()?;
     let mut parts = plain.split('.').map(str::parse);
-    let triple = (
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-        parts.next()?.ok()?,
-    );
+    let triple = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
     parts.next().is_none().then_some(triple)
 }
 
@@ -166,10 +142,7 @@ mod tests {
     #[test]
     fn versions_are_found_in_what_tools_print() {
         assert_eq!(version_in("wasm-bindgen 0.2.129\n"), Some("0.2.129"));
-        assert_eq!(
-            version_in("trunk v0.22.1-beta.2 (x)"),
-            Some("0.22.1-beta.2")
-        );
+        assert_eq!(version_in("trunk v0.22.1-beta.2 (x)"), Some("0.22.1-beta.2"));
         assert_eq!(version_in("cargo-deny 0.20.2"), Some("0.20.2"));
         for wrong in ["", "trunk", "1.2", "1.2.3.4", "1.x.3", "no. 1..2"] {
             assert_eq!(version_in(wrong), None, "{wrong}");
@@ -198,9 +171,6 @@ mod tests {
     fn the_binding_generator_matches_the_library() {
         let manifest = include_str!("../../Cargo.toml");
         let pinned = format!("wasm-bindgen = \"={}\"", WASM_BINDGEN.version);
-        assert!(
-            manifest.contains(&pinned),
-            "Cargo.toml does not say {pinned}"
-        );
+        assert!(manifest.contains(&pinned), "Cargo.toml does not say {pinned}");
     }
 }
