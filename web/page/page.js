@@ -47,6 +47,10 @@ const shown = {
   verdict: ({ state, text }) => verdict(state, text),
 };
 
+// Trunk names the module after its content, and tells here how.
+const named = (name) => new URL(document.querySelector(`meta[name=${name}]`).content, document.baseURI).href;
+
 const worker = new Worker("worker.js", { type: "module" });
 worker.onmessage = ({ data }) => shown[data.kind](data);
 worker.onerror = (event) => verdict("bad", `The engine could not start: ${event.message ?? "see the console"}`);
+worker.postMessage({ module: named("rmae-module"), wasm: named("rmae-wasm") });

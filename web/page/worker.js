@@ -1,7 +1,5 @@
 // Runs the engine check away from the page's own thread, and tells the page how it goes.
 
-import init, { EngineCheck, version } from "./rmae-web.js";
-
 const SIDE = 224;
 
 async function run(check, id) {
@@ -23,13 +21,16 @@ function verdict(cpu, webgpu) {
   return ["good", "Ready: both engines agree."];
 }
 
-try {
-  await init();
-  postMessage({ kind: "version", version: version() });
-  const check = new EngineCheck(SIDE);
-  postMessage({ kind: "picture", side: SIDE, rgba: check.picture() });
-  const [state, text] = verdict(await run(check, "cpu"), await run(check, "webgpu"));
-  postMessage({ kind: "verdict", state, text });
-} catch (error) {
-  postMessage({ kind: "verdict", state: "bad", text: `The engine could not start: ${error}` });
-}
+onmessage = async ({ data: { module, wasm } }) => {
+  try {
+    const { default: init, EngineCheck, version } = await import(module);
+    await init({ module_or_path: wasm });
+    postMessage({ kind: "version", version: version() });
+    const check = new EngineCheck(SIDE);
+    postMessage({ kind: "picture", side: SIDE, rgba: check.picture() });
+    const [state, text] = verdict(await run(check, "cpu"), await run(check, "webgpu"));
+    postMessage({ kind: "verdict", state, text });
+  } catch (error) {
+    postMessage({ kind: "verdict", state: "bad", text: `The engine could not start: ${error}` });
+  }
+};

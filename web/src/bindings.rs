@@ -1,4 +1,5 @@
 //! What JavaScript sees.
+#![allow(unreachable_pub, reason = "its caller is JavaScript, which the compiler does not see")]
 
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{Clamped, JsError, JsValue};
