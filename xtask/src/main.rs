@@ -7,12 +7,15 @@
 mod bench;
 mod demo;
 mod needs;
+mod page;
 mod platform;
+mod serve;
 mod setup;
 mod stages;
 mod summary;
 mod toolbox;
 mod tools;
+mod webdriver;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

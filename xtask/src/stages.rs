@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::needs;
+use crate::page;
 use crate::summary::{Outcome, Summary};
 use crate::toolbox::Toolbox;
 
@@ -18,54 +19,54 @@ const BROWSER_TIMEOUT: &str = "600";
 /// One step of a test run.
 pub(crate) struct Stage {
     name: &'static str,
-    command: fn(&Toolbox) -> Result<Command>,
+    run: fn(&Toolbox) -> Result<()>,
 }
 
-const FORMAT: Stage =
-    Stage { name: "format", command: |tools| Ok(cargo(tools, &["fmt", "--all", "--check"])) };
+const FORMAT: Stage = Stage {
+    name: "format",
+    run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])),
+};
 const CLIPPY: Stage = Stage {
     name: "clippy",
-    command: |tools| {
-        let words = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        Ok(cargo(tools, &words))
+    run: |tools| {
+        tools.run(&mut cargo(
+            tools,
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        ))
     },
 };
 const CLIPPY_WASM: Stage = Stage {
     name: "clippy, wasm32",
-    command: |tools| {
+    run: |tools| {
         let target = ["clippy", "-p", "rmae-web", "--target", WASM, "--tests"];
-        Ok(cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
+        tools.run(&mut cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
     },
 };
 const TESTS: Stage = Stage {
     name: "tests",
-    command: |tools| {
-        let mut command = cargo(tools, &["test", "--workspace"]);
-        // A machine without any adapter must fail the GPU tests, not skip them.
-        command.env("RMAE_REQUIRE_GPU", "1");
-        Ok(command)
-    },
+    // A machine without any adapter must fail the GPU tests, not skip them.
+    run: |tools| tools.run(cargo(tools, &["test", "--workspace"]).env("RMAE_REQUIRE_GPU", "1")),
 };
 const DOCS: Stage = Stage {
     name: "documentation",
-    command: |tools| {
+    run: |tools| {
         let mut command = cargo(tools, &["doc", "--workspace", "--no-deps"]);
-        command.env("RUSTDOCFLAGS", "-D warnings");
-        Ok(command)
+        tools.run(command.env("RUSTDOCFLAGS", "-D warnings"))
     },
 };
 const LICENCES: Stage = Stage {
     name: "licences and sources",
-    command: |tools| Ok(cargo(tools, &["deny", "check", "bans", "licenses", "sources"])),
+    run: |tools| {
+        tools.run(&mut cargo(
+            tools,
+            &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
+        ))
+    },
 };
-const BROWSER: Stage = Stage { name: "browser", command: browser_tests };
+const BROWSER: Stage = Stage { name: "browser", run: browser_tests };
 const PAGE: Stage = Stage {
     name: "page",
-    command: |tools| {
-        let mut command = tools.command("trunk");
-        command.args(["build", "--cargo-profile", "dev"]);
-        Ok(command)
-    },
+    run: |tools| page::build(tools, "dev").and_then(|dist| page::look(tools, dist)),
 };
 
 /// Everything.
@@ -90,7 +91,7 @@ pub(crate) fn run(tools: &Toolbox, stages: &[Stage]) -> bool {
 
 fn run_stage(tools: &Toolbox, stage: &Stage) -> Outcome {
     let start = Instant::now();
-    let result = (stage.command)(tools).and_then(|mut command| tools.run(&mut command));
+    let result = (stage.run)(tools);
     let failure = result.err().map(|error| format!("{error:#}"));
     if let Some(reason) = &failure {
         println!("FAILED: {reason}");
@@ -105,7 +106,7 @@ fn cargo(tools: &Toolbox, words: &[&str]) -> Command {
 }
 
 /// The core's tests in a real browser; `web/webdriver.json` holds its flags.
-fn browser_tests(tools: &Toolbox) -> Result<Command> {
+fn browser_tests(tools: &Toolbox) -> Result<()> {
     let runner = tools
         .find("wasm-bindgen-test-runner")
         .context("wasm-bindgen-test-runner is not on PATH; run `cargo xtask setup`")?;
@@ -116,7 +117,7 @@ fn browser_tests(tools: &Toolbox) -> Result<Command> {
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("CHROMEDRIVER", driver)
         .env("WASM_BINDGEN_TEST_TIMEOUT", BROWSER_TIMEOUT);
-    Ok(command)
+    tools.run(&mut command)
 }
 
 #[cfg(test)]
@@ -136,7 +137,7 @@ mod tests {
         let tools = Toolbox::new(std::env::temp_dir());
         let absent = Stage {
             name: "absent",
-            command: |tools| Ok(tools.command("no-such-program-anywhere")),
+            run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")),
         };
         let outcome = run_stage(&tools, &absent);
         assert!(outcome.failure.is_some_and(|why| why.contains("no-such-program-anywhere")));
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn later_stages_run_after_a_failure() {
         let tools = Toolbox::new(std::env::temp_dir());
-        let broken = || Stage { name: "broken", command: |_| anyhow::bail!("on purpose") };
+        let broken = || Stage { name: "broken", run: |_| anyhow::bail!("on purpose") };
         let summary = [broken(), broken()].map(|stage| run_stage(&tools, &stage));
         assert_eq!(summary.len(), 2);
         assert!(!run(&tools, &[broken(), broken()]));

@@ -27,6 +27,11 @@ impl Toolbox {
         Self { root, path }
     }
 
+    /// The workspace's folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the project keeps its own copies of tools, away from the user's.
     pub(crate) fn private_tools(&self) -> PathBuf {
         self.root.join(".tools")
