@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: this project and another implementation of the same
 //! thing, run in turns on the same machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::toolbox::Toolbox;
 
@@ -20,6 +21,9 @@ pub(crate) struct BenchArgs {
     /// How often each side is run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
+    #[arg(last = true)]
+    passed_on: Vec<String>,
 }
 
 /// One comparison.
@@ -29,28 +33,34 @@ enum Part {
     Fh,
 }
 
-/// How a comparison is run. Both programs print the seconds that one
-/// repetition took as the last word of their last line.
+/// How a comparison is run. Both programs take the same arguments, and print one
+/// JSON object with the `seconds` of each of their repetitions.
 struct Comparison {
     title: &'static str,
-    /// `cargo run` arguments of this project's side.
+    /// `cargo` arguments that select this project's side.
     ours: &'static [&'static str],
     /// The Python script of the other side.
     theirs: &'static str,
-    /// What the script imports, as pip names it and as Python does.
-    pip: &'static str,
+    /// What the script imports, as Python names it and as pip does.
     module: &'static str,
+    pip: &'static str,
+    /// Fields that must be equal for the comparison to mean anything.
+    same: &'static [&'static str],
+    /// How many times faster this project must be.
+    target: f64,
 }
 
 impl Part {
     fn comparison(self) -> Comparison {
         match self {
             Self::Fh => Comparison {
-                title: "FH segmentation, scikit-image / ours",
+                title: "FH regions, scikit-image / ours",
                 ours: &["-p", "rmae-core", "--example", "fh_bench"],
                 theirs: "benches/peers/fh.py",
-                pip: "scikit-image",
                 module: "skimage",
+                pip: "scikit-image==0.26.0",
+                same: &["image_checksum", "scales", "segments"],
+                target: 8.0,
             },
         }
     }
@@ -59,7 +69,8 @@ impl Part {
 /// Runs the comparisons asked for.
 ///
 /// # Errors
-/// When a program is missing, fails, or prints no time.
+/// When a program is missing or fails, when the two sides did not do the same
+/// thing, or when this project is slower than it should be.
 pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
     let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
     parts.iter().try_for_each(|part| compare(tools, args, &part.comparison()))
@@ -69,33 +80,51 @@ pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
 fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<()> {
     println!("\n=== {} ===", comparison.title);
     let python = python_with(tools, args, comparison)?;
+    tools.run(tools.command("cargo").args(["build", "--release"]).args(comparison.ours))?;
     let mut ratios = vec![];
     for round in 1..=args.rounds {
-        let ours = seconds(tools, &mut our_side(tools, comparison))?;
-        let theirs = seconds(tools, tools.command(&python).arg(comparison.theirs))?;
-        println!("round {round}: ours {ours:.4} s, theirs {theirs:.4} s");
+        let ours = report(tools, our_side(tools, comparison).args(&args.passed_on))?;
+        let theirs = report(tools, their_side(tools, &python, comparison).args(&args.passed_on))?;
+        check_same(comparison, &ours, &theirs)?;
+        let (ours, theirs) = (median_seconds(&ours)?, median_seconds(&theirs)?);
+        println!(
+            "round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}",
+            theirs / ours
+        );
         ratios.push(theirs / ours);
     }
     let ratio = median(&mut ratios).context("no round was run")?;
-    println!("{}: median ratio {ratio:.2}", comparison.title);
+    println!("{}: median ratio {ratio:.2}, wanted {}", comparison.title, comparison.target);
+    ensure!(ratio >= comparison.target, "slower than wanted");
     Ok(())
 }
 
 fn our_side(tools: &Toolbox, comparison: &Comparison) -> Command {
     let mut command = tools.command("cargo");
-    command.args(["run", "--quiet", "--release"]).args(comparison.ours);
+    command.args(["run", "--quiet", "--release"]).args(comparison.ours).arg("--");
+    command
+}
+
+fn their_side(tools: &Toolbox, python: &Path, comparison: &Comparison) -> Command {
+    let mut command = tools.command(python);
+    command.arg(comparison.theirs);
     command
 }
 
 /// A Python that can import the other implementation.
 fn python_with(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<PathBuf> {
-    if let Some(python) = &args.python {
-        if !imports(tools, python, comparison.module) {
+    match &args.python {
+        Some(python) if imports(tools, python, comparison.module) => Ok(python.clone()),
+        Some(python) => {
             let (python, package) = (python.display(), comparison.pip);
-            bail!("{python} cannot import it; run `{python} -m pip install {package}`");
+            bail!("{python} cannot import it; run `{python} -m pip install {package}`")
         }
-        return Ok(python.clone());
+        None => own_python(tools, comparison),
     }
+}
+
+/// The project's own Python environment, made and filled when first needed.
+fn own_python(tools: &Toolbox, comparison: &Comparison) -> Result<PathBuf> {
     let folder = tools.private_tools().join("venv");
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     if !python.is_file() {
@@ -115,22 +144,32 @@ fn python_with(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Re
     Ok(python)
 }
 
-fn imports(tools: &Toolbox, python: &PathBuf, module: &str) -> bool {
+fn imports(tools: &Toolbox, python: &Path, module: &str) -> bool {
     let mut command = tools.command(python);
-    command.args(["-c", &format!("import {module}")]);
-    tools.capture(&mut command).is_some()
+    tools.capture(command.args(["-c", &format!("import {module}")])).is_some()
 }
 
-fn seconds(tools: &Toolbox, command: &mut Command) -> Result<f64> {
+/// The JSON object that a program prints as its last line.
+fn report(tools: &Toolbox, command: &mut Command) -> Result<Value> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = tools.capture(command).with_context(|| format!("{name} failed"))?;
-    seconds_in(&output).with_context(|| format!("{name} printed no seconds, but: {output}"))
+    let line = output.lines().last().with_context(|| format!("{name} printed nothing"))?;
+    serde_json::from_str(line).with_context(|| format!("{name} printed no JSON, but: {line}"))
 }
 
-/// The last word of the last line, as positive seconds.
-fn seconds_in(output: &str) -> Option<f64> {
-    let word = output.lines().last()?.split_whitespace().last()?;
-    word.parse().ok().filter(|&seconds: &f64| seconds > 0.0 && seconds.is_finite())
+fn check_same(comparison: &Comparison, ours: &Value, theirs: &Value) -> Result<()> {
+    for &field in comparison.same {
+        let (ours, theirs) = (&ours[field], &theirs[field]);
+        ensure!(ours == theirs, "the two sides differ in `{field}`: ours {ours}, theirs {theirs}");
+    }
+    Ok(())
+}
+
+fn median_seconds(report: &Value) -> Result<f64> {
+    let seconds = report["seconds"].as_array().context("a report without `seconds`")?;
+    let mut seconds: Vec<f64> =
+        seconds.iter().filter_map(Value::as_f64).filter(|&s| s > 0.0).collect();
+    median(&mut seconds).context("no positive number in `seconds`")
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {
@@ -138,11 +177,13 @@ fn median(values: &mut [f64]) -> Option<f64> {
     let middle = values.len() / 2;
     let upper = *values.get(middle)?;
     let lower = if values.len().is_multiple_of(2) { values[middle - 1] } else { upper };
-    Some((lower + upper) / 2.0)
+    Some(f64::midpoint(lower, upper))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -153,10 +194,20 @@ mod tests {
     }
 
     #[test]
-    fn seconds_stand_last() {
-        assert_eq!(seconds_in("12 images\nseconds per image 0.025\n"), Some(0.025));
-        for wrong in ["", "none", "0", "-1", "inf", "NaN"] {
-            assert_eq!(seconds_in(wrong), None, "{wrong}");
+    fn a_report_needs_seconds() {
+        assert_eq!(median_seconds(&json!({ "seconds": [0.5, 0.25, 1.0] })).ok(), Some(0.5));
+        for wrong in [json!({}), json!({ "seconds": [] }), json!({ "seconds": [0.0, -1.0, "x"] })] {
+            assert!(median_seconds(&wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sides_that_did_different_things_are_not_compared() {
+        let comparison = Part::Fh.comparison();
+        let report =
+            |segments: u32| json!({ "image_checksum": 1, "scales": [500], "segments": [segments] });
+        assert!(check_same(&comparison, &report(3), &report(3)).is_ok());
+        let error = check_same(&comparison, &report(3), &report(4));
+        assert!(error.is_err_and(|error| error.to_string().contains("segments")));
     }
 }
