@@ -1,1 +1,21 @@
-//! R-MAE core.
+//! R-MAE (Regions Meet Masked Autoencoders) as one graph with two executors.
+//!
+//! The model ([`model`]) builds a [`graph::Graph`]: a typed, shape-checked list of [`ops`]. Its
+//! gradient is another such list ([`graph::gradient`]). [`exec`] runs both on the CPU (candle) or on
+//! any GPU that wgpu reaches (WGSL), natively and in the browser. The crate has no file system and
+//! no windows.
+
+pub mod config;
+pub mod cpu;
+pub mod error;
+pub mod exec;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+pub mod graph;
+pub mod model;
+pub mod ops;
+pub mod optim;
+pub mod tensor;
+pub mod verify;
+
+pub use error::{Error, Result};

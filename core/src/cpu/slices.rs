@@ -1,0 +1,116 @@
+//! Reading candle tensors as slices, and filling rows on all threads.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use candle_core::{Device, Error, Storage, Tensor};
+use parking_lot::RwLockReadGuard;
+use rayon::prelude::*;
+
+use super::math::Real;
+
+/// Runs an expression with `T` bound to the Rust type of a candle real type.
+macro_rules! per_dtype {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, "rmae").bt()),
+        }
+    };
+}
+pub(crate) use per_dtype;
+
+/// The elements of a contiguous CPU tensor, borrowed.
+pub struct Read<'a, T> {
+    storage: RwLockReadGuard<'a, Storage>,
+    start: usize,
+    end: usize,
+    element: PhantomData<T>,
+}
+
+impl<'a, T: candle_core::WithDType> Read<'a, T> {
+    /// Borrows the elements.
+    ///
+    /// # Errors
+    /// When the tensor is of another type, not on the CPU, or not contiguous.
+    pub fn new(tensor: &'a Tensor) -> candle_core::Result<Self> {
+        if tensor.dtype() != T::DTYPE {
+            return Err(Error::UnexpectedDType { msg: "rmae", expected: T::DTYPE, got: tensor.dtype() }.bt());
+        }
+        let (storage, layout) = tensor.storage_and_layout();
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            return Err(Error::RequiresContiguous { op: "rmae" }.bt());
+        };
+        if !matches!(&*storage, Storage::Cpu(_)) {
+            return Err(Error::Msg("rmae: the tensor is not on the CPU".into()).bt());
+        }
+        Ok(Self { storage, start, end, element: PhantomData })
+    }
+}
+
+impl<T: candle_core::WithDType> Deref for Read<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // Both were checked when the guard was made; an empty slice would fail loudly downstream.
+        let Storage::Cpu(cpu) = &*self.storage else { return &[] };
+        T::cpu_storage_as_slice(cpu).map_or(&[], |all| &all[self.start..self.end])
+    }
+}
+
+/// Indices of a tensor.
+///
+/// # Errors
+/// When it does not hold contiguous u32.
+pub fn indices(tensor: &Tensor) -> candle_core::Result<Read<'_, u32>> {
+    Read::new(tensor)
+}
+
+/// A tensor that takes over a vector.
+///
+/// # Errors
+/// When the number of elements is not that of the shape.
+pub fn new_tensor<T: candle_core::WithDType>(data: Vec<T>, shape: Vec<usize>) -> candle_core::Result<Tensor> {
+    Tensor::from_vec(data, shape, &Device::Cpu)
+}
+
+/// Elements that one task should have at least, so that splitting pays.
+const TASK_ELEMENTS: usize = 1 << 14;
+
+/// Calls `f(index, row)` for every row of `out`, on all threads.
+pub fn for_rows<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    for_row_blocks(out, row_len, |first, block| {
+        for (i, row) in block.chunks_exact_mut(row_len).enumerate() {
+            f(first + i, row);
+        }
+    });
+}
+
+/// Calls `f(first_row, rows)` for blocks of whole rows of `out`, on all threads.
+pub fn for_row_blocks<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    if row_len == 0 || out.is_empty() {
+        return;
+    }
+    let rows_a_task = (TASK_ELEMENTS / row_len).max(1);
+    out.par_chunks_mut(rows_a_task * row_len)
+        .enumerate()
+        .for_each(|(task, block)| f(task * rows_a_task, block));
+}
+
+/// Sums `f(first, count)` over blocks of `rows` rows; the same blocks whatever the number of threads,
+/// so that the sum is the same to the last bit.
+pub fn sum_blocks(rows: usize, rows_a_block: usize, f: impl Fn(usize, usize) -> f64 + Sync + Send) -> f64 {
+    let blocks = rows.div_ceil(rows_a_block.max(1));
+    let parts: Vec<f64> = (0..blocks)
+        .into_par_iter()
+        .map(|b| f(b * rows_a_block, rows_a_block.min(rows - b * rows_a_block)))
+        .collect();
+    parts.iter().sum()
+}

@@ -1,0 +1,359 @@
+//! Element-by-element ops: constants, sums, GELU.
+
+use candle_core::{DType, Device, Tensor};
+use multiversion::multiversion;
+
+use super::kernel::{Dispatch, Lowering};
+use super::reduce::SumAxis;
+use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
+use crate::cpu::math::Real;
+use crate::cpu::slices::{Read, for_row_blocks, new_tensor, per_dtype};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// A tensor with the same value everywhere.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Op for Fill {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 0)?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![])
+    }
+
+    /// In f64: the executor converts, as there is no input to take the type from.
+    fn reference(&self, _: &[Tensor]) -> candle_core::Result<Tensor> {
+        Tensor::full(self.value, self.shape.clone(), &Device::Cpu)?.to_dtype(DType::F64)
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+/// `a + b`, where `a` is `[outer, n, inner]` and `b` is `[outer, inner]`: `b` is repeated `n` times.
+///
+/// `outer = 1` adds a table to every image of a batch; `n = 1` adds two tensors of one shape.
+#[derive(Clone, Debug)]
+pub struct Add {
+    /// How often `b` is repeated between its outer and inner parts.
+    pub n: usize,
+    /// Number of outer parts of `b`.
+    pub outer: usize,
+}
+
+impl Add {
+    /// Adds two tensors of the same number of elements.
+    #[must_use]
+    pub fn same() -> Self {
+        Self { n: 1, outer: 1 }
+    }
+
+    /// Adds `b` to each of `n` equal leading parts of `a`.
+    #[must_use]
+    pub fn leading(n: usize) -> Self {
+        Self { n, outer: 1 }
+    }
+}
+
+impl Op for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 2)?;
+        let (a, b) = (numel(inputs[0]), numel(inputs[1]));
+        ensure(self.outer > 0 && b.is_multiple_of(self.outer) && a == b * self.n, || {
+            format!("the first has {a} elements, {} times the second has {}", self.n, b * self.n)
+        })?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        let da = cx.needs[0].then_some(dy);
+        let db = cx.when(1, |cx| {
+            let shape = cx.shape(1);
+            if self.n == 1 && cx.graph.shape(dy) == shape {
+                return Ok(dy);
+            }
+            let inner = numel(&shape) / self.outer;
+            cx.graph.apply(SumAxis { outer: self.outer, n: self.n, inner, scale: 1.0, shape }, &[dy])
+        })?;
+        Ok(vec![da, db])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let inner = inputs[1].elem_count() / self.outer;
+        let a = inputs[0].reshape((self.outer, self.n, inner))?;
+        let b = inputs[1].reshape((self.outer, 1, inner))?;
+        a.broadcast_add(&b)?.reshape(inputs[0].dims())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (a, b) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let inner = b.len() / self.outer;
+            let mut y = a.to_vec();
+            for_row_blocks(&mut y, inner, |first, rows| {
+                for (i, row) in rows.chunks_exact_mut(inner).enumerate() {
+                    let part = (first + i) / self.n * inner;
+                    add_assign(row, &b[part..part + inner]);
+                }
+            });
+            new_tensor(y, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+/// `y += x`.
+#[inline]
+pub(crate) fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += *x;
+    }
+}
+
+/// `factor · x`.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// The factor.
+    pub factor: f64,
+}
+
+impl Op for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(self.clone(), &[dy]))?])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        inputs[0].affine(self.factor, 0.0)
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+/// The exact Gaussian error linear unit, `x·Φ(x)`.
+#[derive(Clone, Debug)]
+pub struct Gelu;
+
+impl Op for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let (x, dy) = (cx.inputs[0], cx.grad);
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(GeluGrad, &[x, dy]))?])
+    }
+
+    fn vjp_uses(&self) -> Uses {
+        Uses { inputs: &[0], output: false }
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let phi = (&inputs[0] * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+        &inputs[0] * phi
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let mut y = x.to_vec();
+            for_row_blocks(&mut y, 1, |_, block| T::gelu(block));
+            new_tensor(y, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        12 * numel(output) as u64
+    }
+}
+
+/// `dy·(Φ(x) + x·φ(x))`, the gradient of [`Gelu`]; inputs `x`, `dy`.
+#[derive(Clone, Debug)]
+pub struct GeluGrad;
+
+impl Op for GeluGrad {
+    fn name(&self) -> &'static str {
+        "gelu_grad"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 2)?;
+        ensure(numel(inputs[0]) == numel(inputs[1]), || "x and dy differ".into())?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None, None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = &inputs[0];
+        let cdf = (x * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+        let pdf = (x.sqr()? * -0.5)?.exp()?.affine(INV_SQRT_2PI, 0.0)?;
+        inputs[1].reshape(x.dims())? * (cdf + (x * pdf)?)?
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, dy) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let mut dx = x.to_vec();
+            for_row_blocks(&mut dx, 1, |first, block| T::gelu_grad(block, &dy[first..first + block.len()]));
+            new_tensor(dx, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        20 * numel(output) as u64
+    }
+}
+
+/// `1/√(2π)`.
+const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
+
+/// GELU in place, compiled for the vector instructions of each type and processor.
+trait GeluSlice: Sized {
+    fn gelu(x: &mut [Self]);
+    fn gelu_grad(x: &mut [Self], dy: &[Self]);
+}
+
+#[inline(always)]
+fn gelu_in_place<T: Real>(x: &mut [T]) {
+    let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
+    for x in x {
+        *x = *x * (half + half * (*x * root).error_function());
+    }
+}
+
+#[inline(always)]
+fn gelu_grad_in_place<T: Real>(x: &mut [T], dy: &[T]) {
+    let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
+    let density = T::from_real(INV_SQRT_2PI);
+    for (x, dy) in x.iter_mut().zip(dy) {
+        let cdf = half + half * (*x * root).error_function();
+        let pdf = density * (-half * *x * *x).exponential();
+        *x = *dy * (cdf + *x * pdf);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
+fn gelu_f32(x: &mut [f32]) {
+    gelu_in_place(x);
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
+fn gelu_grad_f32(x: &mut [f32], dy: &[f32]) {
+    gelu_grad_in_place(x, dy);
+}
+
+impl GeluSlice for f32 {
+    fn gelu(x: &mut [Self]) {
+        gelu_f32(x);
+    }
+    fn gelu_grad(x: &mut [Self], dy: &[Self]) {
+        gelu_grad_f32(x, dy);
+    }
+}
+
+impl GeluSlice for f64 {
+    fn gelu(x: &mut [Self]) {
+        gelu_in_place(x);
+    }
+    fn gelu_grad(x: &mut [Self], dy: &[Self]) {
+        gelu_grad_in_place(x, dy);
+    }
+}
+
+/// The same elements under another shape; shares storage.
+#[derive(Clone, Debug)]
+pub struct Reshape {
+    /// The new shape.
+    pub shape: Vec<usize>,
+}
+
+impl Op for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        let (have, want) = (numel(inputs[0]), numel(&self.shape));
+        ensure(have == want, || format!("{have} elements cannot become {:?}", self.shape))?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        let shape = cx.shape(0);
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(Reshape { shape }, &[dy]))?])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        inputs[0].reshape(self.shape.clone())
+    }
+
+    fn lower(&self, _: &Lowering) -> Vec<Dispatch> {
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
+        0
+    }
+
+    fn is_view(&self) -> bool {
+        true
+    }
+}

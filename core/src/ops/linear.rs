@@ -1,0 +1,229 @@
+//! Linear layers: `y = x·Wᵀ + b`, and the two products of its gradient.
+
+use candle_core::Tensor;
+
+use super::kernel::{Dispatch, Lowering};
+use super::reduce::SumAxis;
+use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
+use crate::cpu::slices::{Read, new_tensor, per_dtype};
+use crate::cpu::{gemm, math::Real};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// `y = x·Wᵀ + b` over the last dimension of `x [.., in]`; `W` has `out` as its first dimension and
+/// `in` elements in the others (so a patch embedding `[D, C, p, p]` fits), `b [out]` is optional.
+#[derive(Clone, Debug)]
+pub struct Linear;
+
+impl Op for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        ensure(matches!(inputs.len(), 2 | 3), || "takes x, W and optionally b".into())?;
+        let (x, w) = (inputs[0], inputs[1]);
+        let (_, in_x) = rows_of(x);
+        let out = w.first().copied().unwrap_or(0);
+        ensure(out > 0 && numel(w) == out * in_x, || {
+            format!("x has {in_x} features, the weight expects {}", numel(w) / out.max(1))
+        })?;
+        if let Some(b) = inputs.get(2) {
+            ensure(numel(b) == out, || format!("the bias has {} elements, the weight {out} rows", numel(b)))?;
+        }
+        let mut shape = x.to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = out;
+        }
+        Ok(shape)
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let (x, w, dy) = (cx.inputs[0], cx.inputs[1], cx.grad);
+        let dx = cx.when(0, |cx| {
+            let shape = cx.shape(0);
+            cx.graph.apply(LinearGradInput { shape }, &[dy, w])
+        })?;
+        let dw = cx.when(1, |cx| {
+            let shape = cx.shape(1);
+            cx.graph.apply(LinearGradWeight { shape }, &[dy, x])
+        })?;
+        if cx.inputs.len() < 3 {
+            return Ok(vec![dx, dw]);
+        }
+        let db = cx.when(2, |cx| {
+            let (rows, out) = rows_of(cx.graph.shape(dy));
+            let shape = cx.shape(2);
+            cx.graph.apply(SumAxis { outer: 1, n: rows, inner: out, scale: 1.0, shape }, &[dy])
+        })?;
+        Ok(vec![dx, dw, db])
+    }
+
+    fn vjp_uses(&self) -> Uses {
+        Uses { inputs: &[0, 1], output: false }
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (rows, k) = rows_of(inputs[0].dims());
+        let out = inputs[1].dim(0)?;
+        let y = inputs[0].reshape((rows, k))?.matmul(&inputs[1].reshape((out, k))?.t()?)?;
+        let y = match inputs.get(2) {
+            Some(b) => y.broadcast_add(&b.flatten_all()?)?,
+            None => y,
+        };
+        let mut shape = inputs[0].dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = out;
+        }
+        y.reshape(shape)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => forward::<T>(inputs))
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
+        2 * rows_of(inputs[0]).0 as u64 * numel(inputs[1]) as u64 + numel(output) as u64
+    }
+}
+
+fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+    let (rows, k) = rows_of(inputs[0].dims());
+    let out = inputs[1].dim(0)?;
+    let (x, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+    let mut y = match inputs.get(2) {
+        Some(b) => {
+            let b = Read::<T>::new(b)?;
+            repeat_row(&b, rows)
+        }
+        None => vec![T::ZERO; rows * out],
+    };
+    let job = gemm::Job { m: rows, n: out, k, accumulate: inputs.len() == 3, scale: T::from_real(1.0), parallel: true };
+    gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
+    let mut shape = inputs[0].dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = out;
+    }
+    new_tensor(y, shape)
+}
+
+fn repeat_row<T: Real>(row: &[T], rows: usize) -> Vec<T> {
+    let mut out = Vec::with_capacity(rows * row.len());
+    for _ in 0..rows {
+        out.extend_from_slice(row);
+    }
+    out
+}
+
+/// `dx = dy·W`, the gradient of [`Linear`] with respect to `x`; `shape` is that of `x`.
+#[derive(Clone, Debug)]
+pub struct LinearGradInput {
+    /// Shape of `x`.
+    pub shape: Vec<usize>,
+}
+
+impl Op for LinearGradInput {
+    fn name(&self) -> &'static str {
+        "linear_grad_input"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        super::arity(inputs, 2)?;
+        let (rows, out) = rows_of(inputs[0]);
+        let (x_rows, k) = rows_of(&self.shape);
+        ensure(rows == x_rows && numel(inputs[1]) == out * k, || "dy, W and x disagree".into())?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None, None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (rows, out) = rows_of(inputs[0].dims());
+        let k = rows_of(&self.shape).1;
+        let dx = inputs[0].reshape((rows, out))?.matmul(&inputs[1].reshape((out, k))?)?;
+        dx.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (rows, out) = rows_of(inputs[0].dims());
+            let k = rows_of(&self.shape).1;
+            let (dy, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let job = gemm::Job { m: rows, n: k, k: out, accumulate: false, scale: T::from_real(1.0), parallel: true };
+            let mut dx = vec![T::ZERO; rows * k];
+            gemm::run(&job, &mut dx, gemm::Mat::rows(&dy, out), gemm::Mat::rows(&w, k));
+            new_tensor(dx, self.shape.clone())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
+        2 * rows_of(inputs[0]).0 as u64 * numel(inputs[1]) as u64
+    }
+}
+
+/// `dW = dyᵀ·x`, the gradient of [`Linear`] with respect to `W`; `shape` is that of `W`.
+#[derive(Clone, Debug)]
+pub struct LinearGradWeight {
+    /// Shape of `W`.
+    pub shape: Vec<usize>,
+}
+
+impl Op for LinearGradWeight {
+    fn name(&self) -> &'static str {
+        "linear_grad_weight"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        super::arity(inputs, 2)?;
+        let (rows, out) = rows_of(inputs[0]);
+        let (x_rows, k) = rows_of(inputs[1]);
+        ensure(rows == x_rows && numel(&self.shape) == out * k, || "dy, x and W disagree".into())?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None, None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (rows, out) = rows_of(inputs[0].dims());
+        let k = rows_of(inputs[1].dims()).1;
+        let dw = inputs[0].reshape((rows, out))?.t()?.matmul(&inputs[1].reshape((rows, k))?)?;
+        dw.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (rows, out) = rows_of(inputs[0].dims());
+            let k = rows_of(inputs[1].dims()).1;
+            let (dy, x) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let job = gemm::Job { m: out, n: k, k: rows, accumulate: false, scale: T::from_real(1.0), parallel: true };
+            let mut dw = vec![T::ZERO; out * k];
+            gemm::run(&job, &mut dw, gemm::Mat::cols(&dy, out), gemm::Mat::rows(&x, k));
+            new_tensor(dw, self.shape.clone())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
+        2 * rows_of(inputs[0]).0 as u64 * numel(output) as u64
+    }
+}
