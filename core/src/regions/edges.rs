@@ -4,6 +4,8 @@
 //! in f64 and in one fixed order of additions: rounding differently flips
 //! near-ties, and one flipped merge can join two large segments.
 
+use std::cmp::Ordering;
+
 use multiversion::multiversion;
 
 const CHANNELS: usize = 3;
@@ -22,6 +24,10 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    fn order(a: &Self, b: &Self) -> Ordering {
+        a.weight.total_cmp(&b.weight).then(a.id.cmp(&b.id))
+    }
+
     /// The two pixels that the edge joins; `steps` from [`neighbour_steps`].
     pub(crate) fn ends(self, steps: &[u32; 4]) -> (u32, u32) {
         let from = self.id & PIXEL_MASK;
@@ -44,48 +50,42 @@ pub(crate) struct EdgeBuilder {
     column: Vec<f64>,
     distances: Vec<f64>,
     unsorted: Vec<Edge>,
-    partial: Vec<Edge>,
-    sorted: Vec<Edge>,
+    bucketed: Vec<Edge>,
 }
 
 impl EdgeBuilder {
-    /// All edges of the image in ascending order of weight. Of equal weights,
-    /// all rightward edges come first, then downward, then the two diagonals,
-    /// each in raster order.
+    /// All edges of the image, in buckets.
     ///
     /// `rgb` is `[height, width, 3]`, checked by the caller.
-    pub(crate) fn build(&mut self, rgb: &[u8], width: usize, height: usize, sigma: f64) -> &[Edge] {
+    pub(crate) fn build(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        sigma: f64,
+    ) -> Buckets<'_> {
         to_planes(rgb, width, &mut self.planes);
         let kernel = half_kernel(sigma);
         let starts = direction_starts(width, height);
         resize(&mut self.unsorted, starts[4]);
         resize(&mut self.distances, width);
         let mut next = [starts[0], starts[1], starts[2], starts[3]];
-        let mut histograms = Histograms::new();
+        let mut buckets = [0; HIGH_DIGITS];
         for y in 0..height {
             self.rows.swap(0, 1);
             self.smooth_row(y, width, height, &kernel);
             for (direction, next) in next.iter_mut().enumerate() {
-                let made = self.row_edges(direction, y, width, *next, &mut histograms);
+                let made = self.row_edges(direction, y, width, *next, &mut buckets);
                 *next += made;
             }
         }
-        resize(&mut self.partial, starts[4]);
-        resize(&mut self.sorted, starts[4]);
-        scatter(
-            &self.unsorted,
-            &mut self.partial,
-            &mut histograms.low,
-            low_digit,
-        );
-        scatter(
-            &self.partial,
-            &mut self.sorted,
-            &mut histograms.high,
-            high_digit,
-        );
-        sort_equal_keys(&mut self.sorted);
-        &self.sorted
+        resize(&mut self.bucketed, starts[4]);
+        scatter(&self.unsorted, &mut self.bucketed, &mut buckets, high_digit);
+        // Scattering has moved each bucket's place to its end.
+        Buckets {
+            edges: &self.bucketed,
+            ends: buckets,
+        }
     }
 
     /// Smooths row `y` into `rows[1]`: `[3, width]`, columns first, then rows.
@@ -125,7 +125,7 @@ impl EdgeBuilder {
         y: usize,
         width: usize,
         first: usize,
-        histograms: &mut Histograms,
+        buckets: &mut [u32; HIGH_DIGITS],
     ) -> usize {
         if direction > 0 && y == 0 {
             return 0;
@@ -153,7 +153,7 @@ impl EdgeBuilder {
                 weight,
                 id: tag + x as u32,
             };
-            histograms.add(weight);
+            buckets[high_digit(weight)] += 1;
         }
         count
     }
@@ -259,54 +259,76 @@ fn colour_distances(out: &mut [f64], from: [&[f64]; 3], to: [&[f64]; 3]) {
     }
 }
 
-// Sorting. A weight's key is its upper 22 bits as an f32, counted from the key of
-// 2^-15: four mantissa bits more than a weight between 2^-15 and 2 needs to be
-// almost alone with its key. Two counting passes put the keys in order, and the
-// few equal ones are then put in the exact order of their f64 weights.
+// Sorting. A weight's key is its upper bits as an f32, counted from those of 2^-15, so that
+// nearly every weight is alone with its key. A counting pass by the key's upper half makes
+// buckets that fit the processor's cache; in a bucket, a second one by the lower half puts the
+// keys in order, and the few equal keys are then ordered exactly, by their f64 weights.
 
-const DIGIT_BITS: u32 = 11;
-const DIGITS: usize = 1 << DIGIT_BITS;
-const DROPPED_BITS: u32 = 5;
+const HIGH_BITS: u32 = 11;
+const HIGH_DIGITS: usize = 1 << HIGH_BITS;
+const LOW_BITS: u32 = 11;
+const LOW_DIGITS: usize = 1 << LOW_BITS;
+/// What is left of the 27 bits that f32s between 2^-15 and 2 take.
+const DROPPED_BITS: u32 = 27 - HIGH_BITS - LOW_BITS;
 const KEY_FLOOR: u32 = 0x3800_0000; // 2^-15
+/// Buckets up to this size are sorted by comparing.
+const SMALL_BUCKET: usize = 48;
 
-/// Monotone in the weight, below 2^22 for weights below 2 (they are at most √3).
+/// Monotone in the weight; uses all of the two digits for weights below 2 (they reach √3).
 fn key(weight: f64) -> usize {
     ((weight as f32).to_bits().saturating_sub(KEY_FLOOR) >> DROPPED_BITS) as usize
 }
 
-fn low_digit(weight: f64) -> usize {
-    key(weight) % DIGITS
-}
-
 fn high_digit(weight: f64) -> usize {
-    (key(weight) >> DIGIT_BITS) % DIGITS
+    (key(weight) >> LOW_BITS) % HIGH_DIGITS
 }
 
-/// How often each digit occurs, then where its next edge goes.
-struct Histograms {
-    low: [usize; DIGITS],
-    high: [usize; DIGITS],
+fn low_digit(weight: f64) -> usize {
+    key(weight) % LOW_DIGITS
 }
 
-impl Histograms {
-    fn new() -> Self {
-        Self {
-            low: [0; DIGITS],
-            high: [0; DIGITS],
-        }
+/// The edges of an image in buckets of ascending weight, each bucket in order of `id`.
+///
+/// Sorting is left to [`sort_bucket`]: by the time that the heavier buckets come up, most of
+/// their edges lie within a segment and need no order.
+#[derive(Debug)]
+pub(crate) struct Buckets<'a> {
+    edges: &'a [Edge],
+    ends: [u32; HIGH_DIGITS],
+}
+
+impl Buckets<'_> {
+    /// The buckets, lightest first; some are empty.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Edge]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts
+            .zip(&self.ends)
+            .map(move |(&start, &end)| &self.edges[start as usize..end as usize])
     }
+}
 
-    fn add(&mut self, weight: f64) {
-        self.low[low_digit(weight)] += 1;
-        self.high[high_digit(weight)] += 1;
+/// Writes edges of one bucket, which must be in order of `id`, into `to` in ascending order of
+/// weight. Of equal weights, all rightward edges come first, then downward, then the two
+/// diagonals, each in raster order.
+pub(crate) fn sort_bucket(from: &[Edge], to: &mut [Edge]) {
+    if from.len() <= SMALL_BUCKET {
+        to.copy_from_slice(from);
+        to.sort_unstable_by(Edge::order);
+    } else {
+        let mut counts = [0; LOW_DIGITS];
+        from.iter()
+            .for_each(|edge| counts[low_digit(edge.weight)] += 1);
+        scatter(from, to, &mut counts, low_digit);
+        sort_equal_keys(to);
     }
 }
 
-/// One stable counting pass from `from` to `to`.
-fn scatter(
+/// One stable counting pass from `from` to `to`. `counts` says how often each digit occurs, and
+/// afterwards where its edges end.
+fn scatter<const DIGITS: usize>(
     from: &[Edge],
     to: &mut [Edge],
-    counts: &mut [usize; DIGITS],
+    counts: &mut [u32; DIGITS],
     digit: impl Fn(f64) -> usize,
 ) {
     let mut start = 0;
@@ -315,28 +337,46 @@ fn scatter(
     }
     for edge in from {
         let place = &mut counts[digit(edge.weight)];
-        to[*place] = *edge;
+        to[*place as usize] = *edge;
         *place += 1;
     }
 }
 
-/// Puts runs of edges of equal key in order of weight, then of `id`.
+/// Longest way that an edge is moved by insertion; beyond it, its run is sorted as a whole.
+const INSERTION_REACH: usize = 12;
+
+/// Puts edges of equal key, which are in order of `id`, in order of weight first.
 fn sort_equal_keys(edges: &mut [Edge]) {
-    let mut start = 0;
-    while start < edges.len() {
-        let run_key = key(edges[start].weight);
-        let mut end = start + 1;
-        let mut ordered = true;
-        while end < edges.len() && key(edges[end].weight) == run_key {
-            ordered &= edges[end - 1].weight <= edges[end].weight;
-            end += 1;
+    let mut at = 1;
+    while at < edges.len() {
+        let edge = edges[at];
+        if edges[at - 1].weight <= edge.weight {
+            at += 1;
+            continue;
         }
-        if !ordered {
-            let run = &mut edges[start..end];
-            run.sort_unstable_by(|a, b| a.weight.total_cmp(&b.weight).then(a.id.cmp(&b.id)));
+        let stop = at.saturating_sub(INSERTION_REACH);
+        let mut to = at - 1;
+        while to > stop && edges[to - 1].weight > edge.weight {
+            to -= 1;
         }
-        start = end;
+        if to > stop {
+            edges.copy_within(to..at, to + 1);
+            edges[to] = edge;
+            at += 1;
+        } else {
+            at = sort_run(edges, at);
+        }
     }
+}
+
+/// Sorts the whole run of edges with the key of `edges[at]`; returns its end.
+fn sort_run(edges: &mut [Edge], at: usize) -> usize {
+    let run_key = key(edges[at].weight);
+    let in_run = |edge: &&Edge| key(edge.weight) == run_key;
+    let start = at - edges[..at].iter().rev().take_while(in_run).count();
+    let end = at + edges[at..].iter().take_while(in_run).count();
+    edges[start..end].sort_unstable_by(Edge::order);
+    end
 }
 
 #[cfg(test)]
@@ -349,7 +389,13 @@ mod tests {
     /// Checks the order and that every pair of neighbours is joined once.
     fn check(rgb: &[u8], width: usize, height: usize, sigma: f64) {
         let mut builder = EdgeBuilder::default();
-        let edges = builder.build(rgb, width, height, sigma);
+        let buckets = builder.build(rgb, width, height, sigma);
+        let mut edges = Vec::new();
+        for bucket in buckets.iter() {
+            let start = edges.len();
+            edges.resize(start + bucket.len(), Edge::default());
+            sort_bucket(bucket, &mut edges[start..]);
+        }
         assert!(edges.windows(2).all(|pair| {
             let order = pair[0].weight.total_cmp(&pair[1].weight);
             order.then(pair[0].id.cmp(&pair[1].id)).is_lt()
@@ -400,7 +446,7 @@ mod tests {
         ];
         let keys = weights.map(key);
         assert!(keys.is_sorted());
-        assert!(keys[8] < DIGITS * DIGITS);
+        assert!(keys[8] < HIGH_DIGITS * LOW_DIGITS);
         assert!(keys[5] < keys[6]);
     }
 

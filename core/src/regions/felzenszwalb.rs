@@ -8,7 +8,7 @@
 //! joined to the neighbour across their lightest edge. The partition agrees with
 //! that of scikit-image's `segmentation.felzenszwalb` for the same numbers.
 
-use super::edges::{Edge, EdgeBuilder, neighbour_steps};
+use super::edges::{Buckets, Edge, EdgeBuilder, neighbour_steps, resize, sort_bucket};
 use super::{LabelMap, RegionError, check_buffer};
 
 /// Colours are compared in `[0, 1]`, whereas `scale` is customarily given for `[0, 255]`.
@@ -120,8 +120,8 @@ impl Felzenszwalb {
     ) -> Result<LabelMap, RegionError> {
         check_buffer("RGB image", width, height, 3, rgb.len())?;
         params.validate()?;
-        let edges = self.builder.build(rgb, width, height, params.sigma);
-        Ok(self.forest.segment(edges, width, height, params))
+        let buckets = self.builder.build(rgb, width, height, params.sigma);
+        Ok(self.forest.segment(&buckets, width, height, params))
     }
 
     /// As [`felzenszwalb_scales`]. Neighbouring elements of the same sigma share smoothing
@@ -140,23 +140,32 @@ impl Felzenszwalb {
         scales.iter().try_for_each(FelzenszwalbParams::validate)?;
         let mut maps = Vec::with_capacity(scales.len());
         for group in scales.chunk_by(|a, b| a.sigma == b.sigma) {
-            let edges = self.builder.build(rgb, width, height, group[0].sigma);
+            let buckets = self.builder.build(rgb, width, height, group[0].sigma);
             for params in group {
-                maps.push(self.forest.segment(edges, width, height, params));
+                maps.push(self.forest.segment(&buckets, width, height, params));
             }
         }
         Ok(maps)
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    /// Weight below which an edge may still join the segment.
+    limit: f64,
+    /// Pixels.
+    size: u32,
+}
+
 /// Disjoint segments of pixels: a forest whose roots stand for the segments.
 #[derive(Debug, Default)]
 struct Forest {
     parent: Vec<u32>,
-    /// Pixels of the segment, valid at roots.
-    size: Vec<u32>,
-    /// Weight below which an edge may still join the segment, valid at roots.
-    limit: Vec<f64>,
+    /// Valid at roots.
+    segments: Vec<Segment>,
+    /// One bucket's edges between segments, and the same in order.
+    open: Vec<Edge>,
+    ordered: Vec<Edge>,
     /// Edges that joined nothing but still may, by `min_size`.
     refused: Vec<Edge>,
 }
@@ -164,7 +173,7 @@ struct Forest {
 impl Forest {
     fn segment(
         &mut self,
-        edges: &[Edge],
+        buckets: &Buckets,
         width: usize,
         height: usize,
         params: &FelzenszwalbParams,
@@ -172,7 +181,7 @@ impl Forest {
         let scale = params.scale / SCALE_UNIT;
         let steps = neighbour_steps(width);
         self.reset(width * height, scale);
-        self.join_similar(edges, &steps, scale);
+        self.join_similar(buckets, &steps, scale);
         self.join_small(&steps, params.min_size);
         let roots = (0..self.parent.len() as u32).map(|pixel| find(&mut self.parent, pixel));
         let labels = roots.collect();
@@ -182,30 +191,55 @@ impl Forest {
     fn reset(&mut self, pixels: usize, scale: f64) {
         self.parent.clear();
         self.parent.extend(0..pixels as u32);
-        self.size.clear();
-        self.size.resize(pixels, 1);
-        self.limit.clear();
-        self.limit.resize(pixels, scale);
+        self.segments.clear();
+        let single = Segment {
+            limit: scale,
+            size: 1,
+        };
+        self.segments.resize(pixels, single);
         self.refused.clear();
     }
 
-    /// The paper's algorithm 1. An edge inside a segment stays inside, so only refused ones
-    /// are kept for [`Self::join_small`].
-    fn join_similar(&mut self, edges: &[Edge], steps: &[u32; 4], scale: f64) {
-        for edge in edges {
+    /// The paper's algorithm 1. An edge inside a segment stays inside, so the others alone are
+    /// put in order, and of those the refused ones alone are kept for [`Self::join_small`].
+    fn join_similar(&mut self, buckets: &Buckets, steps: &[u32; 4], scale: f64) {
+        for bucket in buckets.iter() {
+            let count = self.keep_open(bucket, steps);
+            resize(&mut self.ordered, count);
+            sort_bucket(&self.open[..count], &mut self.ordered);
+            for at in 0..count {
+                self.join_if_similar(self.ordered[at], steps, scale);
+            }
+        }
+    }
+
+    /// Copies the edges that are not visibly within one segment to `open`; returns how many.
+    /// Without a branch, which could not be predicted.
+    fn keep_open(&mut self, bucket: &[Edge], steps: &[u32; 4]) -> usize {
+        resize(&mut self.open, bucket.len());
+        let grandparent = |node: u32| self.parent[self.parent[node as usize] as usize];
+        let mut count = 0;
+        for edge in bucket {
             let (a, b) = edge.ends(steps);
-            let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
-            if a == b {
-                continue;
-            }
-            if edge.weight < self.limit[a as usize].min(self.limit[b as usize]) {
-                let root = self.union(a, b);
-                // Edges come in ascending order: this one is the segment's heaviest.
-                let size = f64::from(self.size[root as usize]);
-                self.limit[root as usize] = edge.weight + scale / size;
-            } else {
-                self.refused.push(*edge);
-            }
+            self.open[count] = *edge;
+            count += usize::from(grandparent(a) != grandparent(b));
+        }
+        count
+    }
+
+    fn join_if_similar(&mut self, edge: Edge, steps: &[u32; 4], scale: f64) {
+        let (a, b) = edge.ends(steps);
+        let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
+        if a == b {
+            return;
+        }
+        let limit = |root: u32| self.segments[root as usize].limit;
+        if edge.weight < limit(a).min(limit(b)) {
+            let joined = self.union(a, b);
+            // Edges come in ascending order: this one is the segment's heaviest.
+            joined.limit = edge.weight + scale / f64::from(joined.size);
+        } else {
+            self.refused.push(edge);
         }
     }
 
@@ -213,20 +247,23 @@ impl Forest {
         for at in 0..self.refused.len() {
             let (a, b) = self.refused[at].ends(steps);
             let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
-            let smaller = self.size[a as usize].min(self.size[b as usize]);
+            let size = |root: u32| self.segments[root as usize].size;
+            let smaller = size(a).min(size(b));
             if a != b && (smaller as usize) < min_size {
                 self.union(a, b);
             }
         }
     }
 
-    /// Joins two roots, the smaller segment below the larger; returns the root.
-    fn union(&mut self, a: u32, b: u32) -> u32 {
-        let swap = self.size[a as usize] < self.size[b as usize];
-        let (root, child) = if swap { (b, a) } else { (a, b) };
+    /// Joins two roots, the smaller segment below the larger; returns what they make.
+    fn union(&mut self, a: u32, b: u32) -> &mut Segment {
+        let size = |root: u32| self.segments[root as usize].size;
+        let (root, child) = if size(a) < size(b) { (b, a) } else { (a, b) };
+        let added = size(child);
         self.parent[child as usize] = root;
-        self.size[root as usize] += self.size[child as usize];
-        root
+        let joined = &mut self.segments[root as usize];
+        joined.size += added;
+        joined
     }
 }
 
