@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::Instant;
 
-use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams};
+use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap};
 use serde_json::json;
 
 type Failure = Box<dyn std::error::Error>;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
         "height": height,
         "image_checksum": checksum,
         "scales": arguments.scales,
-        "segments": maps.iter().map(|map| map.count()).collect::<Vec<_>>(),
+        "segments": maps.iter().map(LabelMap::count).collect::<Vec<_>>(),
         "seconds": seconds,
     });
     println!("{report}");
@@ -66,10 +66,8 @@ fn arguments() -> Result<Arguments, Failure> {
         match argument.as_str() {
             "--rounds" => found.rounds = value()?.parse()?,
             "--scales" => {
-                found.scales = value()?
-                    .split(',')
-                    .map(str::parse)
-                    .collect::<Result<_, _>>()?
+                let scales = value()?.split(',').map(str::parse).collect::<Result<_, _>>();
+                found.scales = scales?;
             }
             _ if argument.starts_with('-') => {
                 return Err(format!("unknown option {argument}").into());
