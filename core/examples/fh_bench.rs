@@ -66,7 +66,10 @@ fn arguments() -> Result<Arguments, Failure> {
         match argument.as_str() {
             "--rounds" => found.rounds = value()?.parse()?,
             "--scales" => {
-                let scales = value()?.split(',').map(str::parse).collect::<Result<_, _>>();
+                let scales = value()?
+                    .split(',')
+                    .map(str::parse)
+                    .collect::<Result<_, _>>();
                 found.scales = scales?;
             }
             _ if argument.starts_with('-') => {
