@@ -313,6 +313,18 @@ mod tests {
         assert_eq!(joined.unwrap().count(), 1);
     }
 
+    /// "Lighter than" is strict: weight 1/255 against a limit of scale/255.
+    #[test]
+    fn an_edge_at_the_limit_does_not_join() {
+        let count = |scale| {
+            let params = FelzenszwalbParams { scale, ..SHARP };
+            felzenszwalb(&[0, 7, 7, 1, 7, 7], 2, 1, &params)
+                .unwrap()
+                .count()
+        };
+        assert_eq!((count(1.0), count(1.001)), (2, 1));
+    }
+
     #[test]
     fn smallest_and_thinnest_images_are_segmented() {
         for (width, height) in [(1, 1), (1, 9), (9, 1), (2, 2), (1, 2)] {
