@@ -1,1 +1,2 @@
 //! R-MAE core.
+pub mod regions;
