@@ -13,8 +13,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use rmae_core::regions::FelzenszwalbParams;
+
 use super::DataError;
-use super::regions::{FhParams, Labels};
+use super::regions::Labels;
 
 const MAGIC: &[u8; 8] = b"RMAEREG\x01";
 
@@ -59,7 +61,11 @@ impl RegionCache {
 }
 
 /// The key of an image's regions: changes when the file or a parameter does.
-pub(super) fn key(image: &Path, params: &[FhParams], max_short_side: u32) -> Option<String> {
+pub(super) fn key(
+    image: &Path,
+    params: &[FelzenszwalbParams],
+    max_short_side: u32,
+) -> Option<String> {
     let meta = fs::metadata(image).ok()?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let path = fs::canonicalize(image).ok()?;

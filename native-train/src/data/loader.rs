@@ -327,6 +327,7 @@ fn collate(samples: Vec<Sample>, sampler: &Sampler) -> Batch {
 /// As [`Loader::new`]; [`DataError::TooManySkipped`] when no file can be read.
 pub fn load_eval(files: &[PathBuf], config: &LoaderConfig) -> Result<Batch, DataError> {
     let sampler = Sampler::new(files.to_vec(), config.clone())?;
+    let mut scratch = Scratch::default();
     let (mut samples, mut skipped) = (Vec::new(), Vec::new());
     for file in 0..files.len() {
         // An epoch that training never reaches.
@@ -334,7 +335,8 @@ pub fn load_eval(files: &[PathBuf], config: &LoaderConfig) -> Result<Batch, Data
             epoch: u64::MAX,
             index: file as u64,
         };
-        match sampler.sample(file, at, |width, height, _| Crop::centre(width, height)) {
+        let crop = |width, height, _: &mut _| Crop::centre(width, height);
+        match sampler.sample(file, at, crop, &mut scratch) {
             Ok(sample) => samples.push(sample),
             Err(reason) => skipped.push(sampler.skipped(file, reason)),
         }

@@ -33,7 +33,7 @@ pub use augment::Crop;
 pub use decode::{MAX_PIXELS, decode};
 pub use error::{DataError, SkippedImage};
 pub use loader::{Batch, Loader, load_eval};
-pub use regions::{FhParams, Labels, RegionSampling, RegionSource};
+pub use regions::{Labels, RegionSampling, RegionSource};
 pub use resample::{IMAGENET_MEAN, IMAGENET_STD, denormalise, resample, resize};
 pub use sample::LoaderConfig;
 pub use scan::{EXTENSIONS, scan};

@@ -7,21 +7,11 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use rand::Rng;
+use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap};
 
 use super::augment::Crop;
 use super::resample::resize;
 use super::{DataError, sequence};
-
-/// Parameters of one Felzenszwalb-Huttenlocher segmentation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FhParams {
-    /// Larger gives larger regions.
-    pub scale: f32,
-    /// Standard deviation of the Gaussian blur before it, pixels.
-    pub sigma: f32,
-    /// Smallest region, pixels.
-    pub min_size: usize,
-}
 
 /// A partition of an image: every pixel's label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +34,7 @@ pub enum RegionSource {
     /// of the given parameters; every label of every one is a region.
     Felzenszwalb {
         /// One segmentation each.
-        params: Vec<FhParams>,
+        params: Vec<FelzenszwalbParams>,
         /// Images whose short side is longer are segmented at this short side:
         /// the scales are tuned to photos of COCO's size.
         max_short_side: u32,
@@ -66,13 +56,8 @@ impl RegionSource {
     /// and 1500, sigma 0.8.
     #[must_use]
     pub fn fh_coco() -> Self {
-        let params = |scale: usize| FhParams {
-            scale: scale as f32,
-            sigma: 0.8,
-            min_size: scale,
-        };
         Self::Felzenszwalb {
-            params: [500, 1000, 1500].map(params).to_vec(),
+            params: [500, 1000, 1500].map(FelzenszwalbParams::at_scale).to_vec(),
             max_short_side: 480,
         }
     }
@@ -92,37 +77,33 @@ pub enum RegionSampling {
 /// Segments an image at each of `params`, at a short side of at most `max_short_side`.
 pub(super) fn segment(
     image: &RgbImage,
-    params: &[FhParams],
+    params: &[FelzenszwalbParams],
     max_short_side: u32,
+    workspace: &mut Felzenszwalb,
 ) -> Result<Vec<Labels>, String> {
     let (width, height) = image.dimensions();
-    let short = width.min(height);
-    let bound = max_short_side.max(1);
-    if short <= bound {
-        return felzenszwalb(image, params);
-    }
+    let (short, bound) = (width.min(height), max_short_side.max(1));
     let scaled = |side: u32| {
         let exact = f64::from(side) * f64::from(bound) / f64::from(short);
         (exact.round() as u32).max(1)
     };
-    felzenszwalb(&resize(image, scaled(width), scaled(height)), params)
+    let smaller = (short > bound).then(|| resize(image, scaled(width), scaled(height)));
+    let image = smaller.as_ref().unwrap_or(image);
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let maps = workspace
+        .segment_scales(image.as_raw(), width, height, params)
+        .map_err(|e| format!("cannot be segmented: {e}"))?;
+    Ok(maps.iter().map(Labels::from).collect())
 }
 
-fn felzenszwalb(image: &RgbImage, params: &[FhParams]) -> Result<Vec<Labels>, String> {
-    // Stand-in until the core's segmentation is merged: blocks.
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let blocks = |p: &FhParams| {
-        let block = (p.min_size as f64).sqrt() as usize + 1;
-        let labels = (0..width * height)
-            .map(|i| ((i / width / block) * width.div_ceil(block) + i % width / block) as u32)
-            .collect();
-        Labels {
-            width,
-            height,
-            labels,
+impl From<&LabelMap> for Labels {
+    fn from(map: &LabelMap) -> Self {
+        Self {
+            width: map.width(),
+            height: map.height(),
+            labels: map.labels().to_vec(),
         }
-    };
-    Ok(params.iter().map(blocks).collect())
+    }
 }
 
 impl Labels {

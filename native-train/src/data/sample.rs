@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use image::RgbImage;
+use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams};
 
 use super::augment::Crop;
 use super::cache::{self, RegionCache};
@@ -85,6 +86,10 @@ impl LoaderConfig {
         if self.num_regions > 0 && !(ratio > 0.0 && ratio < 1.0) {
             return fail(format!("region mask ratio {ratio} is not between 0 and 1"));
         }
+        if let RegionSource::Felzenszwalb { params, .. } = &self.region_source {
+            let checked = params.iter().try_for_each(FelzenszwalbParams::validate);
+            checked.map_err(|e| DataError::Config(format!("region segmentation: {e}")))?;
+        }
         Ok(())
     }
 }
@@ -134,6 +139,7 @@ pub(super) struct Sampler {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     epoch: Option<(u64, Vec<u32>)>,
+    workspace: Felzenszwalb,
 }
 
 impl Scratch {
@@ -172,11 +178,10 @@ impl Sampler {
     /// one of the places that [`sequence::probes`] gives for it.
     pub(super) fn slot(&self, at: LoaderPosition, scratch: &mut Scratch) -> Slot {
         let (seed, len) = (self.config.seed, self.files.len());
-        let order = scratch.order(seed, at.epoch, len);
         let mut attempts = Vec::new();
         for place in sequence::probes(seed, at, len).take(MAX_PROBES) {
-            let file = order[place] as usize;
-            match self.sample(file, at, Crop::random) {
+            let file = scratch.order(seed, at.epoch, len)[place] as usize;
+            match self.sample(file, at, Crop::random, scratch) {
                 Ok(sample) => {
                     attempts.push(Attempt {
                         file,
@@ -205,6 +210,7 @@ impl Sampler {
         file: usize,
         at: LoaderPosition,
         crop: impl Fn(u32, u32, &mut rand_chacha::ChaCha8Rng) -> Crop,
+        scratch: &mut Scratch,
     ) -> Result<Sample, String> {
         let config = &self.config;
         let rng = |stream| sequence::rng(config.seed, at, stream);
@@ -214,7 +220,7 @@ impl Sampler {
         let regions = if config.num_regions == 0 {
             Vec::new()
         } else {
-            let maps = self.label_maps(file, &image)?;
+            let maps = self.label_maps(file, &image, &mut scratch.workspace)?;
             let size = image.dimensions();
             let maps: Vec<_> = maps
                 .iter()
@@ -233,7 +239,12 @@ impl Sampler {
     }
 
     /// The partitions of the whole image that its regions are taken from.
-    fn label_maps(&self, file: usize, image: &RgbImage) -> Result<Vec<Labels>, String> {
+    fn label_maps(
+        &self,
+        file: usize,
+        image: &RgbImage,
+        workspace: &mut Felzenszwalb,
+    ) -> Result<Vec<Labels>, String> {
         let path = &self.files[file];
         match &self.config.region_source {
             RegionSource::None => Ok(Vec::new()),
@@ -250,7 +261,7 @@ impl Sampler {
                 params,
                 max_short_side,
             } => {
-                let make = || segment(image, params, *max_short_side);
+                let mut make = || segment(image, params, *max_short_side, workspace);
                 let key = || cache::key(path, params, *max_short_side);
                 match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
                     Some((cache, key)) => cache.get_or(&key, make),
