@@ -338,3 +338,99 @@ fn sort_equal_keys(edges: &mut [Edge]) {
         start = end;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Checks the order and that every pair of neighbours is joined once.
+    fn check(rgb: &[u8], width: usize, height: usize, sigma: f64) {
+        let mut builder = EdgeBuilder::default();
+        let edges = builder.build(rgb, width, height, sigma);
+        assert!(edges.windows(2).all(|pair| {
+            let order = pair[0].weight.total_cmp(&pair[1].weight);
+            order.then(pair[0].id.cmp(&pair[1].id)).is_lt()
+        }));
+        let steps = neighbour_steps(width);
+        let joined: HashSet<(u32, u32)> = edges.iter().map(|edge| edge.ends(&steps)).collect();
+        assert_eq!(joined.len(), edges.len());
+        assert_eq!(edges.len(), direction_starts(width, height)[4]);
+        for (a, b) in joined {
+            let (a, b) = (a as usize, b as usize);
+            assert!(b < width * height);
+            assert!((a % width).abs_diff(b % width) <= 1 && (b / width - a / width) <= 1);
+        }
+    }
+
+    #[test]
+    fn edges_come_in_exact_order() {
+        let noise = |n: usize| {
+            (0..n)
+                .map(|at| (at * at * 31 % 251) as u8)
+                .collect::<Vec<_>>()
+        };
+        for (width, height) in [(1, 1), (1, 7), (7, 1), (2, 3), (31, 17), (64, 64)] {
+            for sigma in [0.0, 0.8, 4.0] {
+                check(&noise(3 * width * height), width, height, sigma);
+                // Weights that differ by rounding only, or not at all.
+                let ramp: Vec<u8> = (0..width * height)
+                    .flat_map(|at| [(at % width) as u8; 3])
+                    .collect();
+                check(&ramp, width, height, sigma);
+                check(&vec![77; 3 * width * height], width, height, sigma);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_monotone_and_fit_two_digits() {
+        let weights = [
+            0.0,
+            1e-300,
+            1e-9,
+            3.0e-5,
+            3.1e-5,
+            0.1,
+            0.100_001,
+            1.0,
+            3f64.sqrt(),
+        ];
+        let keys = weights.map(key);
+        assert!(keys.is_sorted());
+        assert!(keys[8] < DIGITS * DIGITS);
+        assert!(keys[5] < keys[6]);
+    }
+
+    #[test]
+    fn mirrors_as_often_as_needed() {
+        let mirrored: Vec<usize> = (-5..6).map(|at| reflect(at, 2)).collect();
+        assert_eq!(mirrored, [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1]);
+        let mut padded = Vec::new();
+        pad(&[1.0, 2.0, 3.0], 2, &mut padded);
+        assert_eq!(padded, [2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 2.0]);
+    }
+
+    /// An impulse comes back as the outer product of the kernel, which sums to 1.
+    #[test]
+    fn smooths_separably() {
+        let (side, sigma) = (15, 0.8);
+        let mut rgb = vec![0; 3 * side * side];
+        rgb[3 * (7 * side + 7) + 1] = 255;
+        let mut builder = EdgeBuilder::default();
+        to_planes(&rgb, side, &mut builder.planes);
+        let kernel = half_kernel(sigma);
+        assert_eq!(kernel.len(), 4);
+        assert!((kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>() - 1.0).abs() < 1e-15);
+        for y in 0..side {
+            builder.smooth_row(y, side, side, &kernel);
+            for x in 0..side {
+                let tap = |at: usize| kernel.get(at.abs_diff(7)).copied().unwrap_or(0.0);
+                assert!((builder.rows[1][side + x] - tap(x) * tap(y)).abs() < 1e-16);
+                assert_eq!(builder.rows[1][x], 0.0);
+            }
+        }
+    }
+}

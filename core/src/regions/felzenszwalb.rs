@@ -242,3 +242,169 @@ fn find(parent: &mut [u32], mut node: u32) -> u32 {
         node = top;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHARP: FelzenszwalbParams = FelzenszwalbParams {
+        scale: 20.0,
+        sigma: 0.0,
+        min_size: 0,
+    };
+
+    #[test]
+    fn two_colours_are_two_segments() {
+        let rgb: Vec<u8> = (0..6 * 4)
+            .flat_map(|at| [if at % 6 < 2 { 0 } else { 90 }; 3])
+            .collect();
+        let map = felzenszwalb(&rgb, 6, 4, &SHARP).unwrap();
+        assert_eq!(map.areas(), [8, 16]);
+        assert_eq!(map.bounding_boxes()[1].x, 2);
+        let joined = felzenszwalb(
+            &rgb,
+            6,
+            4,
+            &FelzenszwalbParams {
+                min_size: 9,
+                ..SHARP
+            },
+        );
+        assert_eq!(joined.unwrap().count(), 1);
+    }
+
+    #[test]
+    fn smallest_and_thinnest_images_are_segmented() {
+        for (width, height) in [(1, 1), (1, 9), (9, 1), (2, 2), (1, 2)] {
+            let rgb: Vec<u8> = (0..width * height * 3)
+                .map(|at| (at * 67 % 256) as u8)
+                .collect();
+            let params = FelzenszwalbParams::at_scale(500);
+            let map = felzenszwalb(&rgb, width, height, &params).unwrap();
+            assert_eq!((map.width(), map.height(), map.count()), (width, height, 1));
+            let wide = FelzenszwalbParams {
+                sigma: 30.0,
+                ..SHARP
+            };
+            assert!(felzenszwalb(&rgb, width, height, &wide).is_ok());
+        }
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let message = |rgb: &[u8], width, height, params| {
+            felzenszwalb(rgb, width, height, &params)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(message(&[], 0, 4, SHARP).contains("0x4"));
+        let short = message(&[0; 11], 2, 2, SHARP);
+        assert!(short.contains("11") && short.contains("12"), "{short}");
+        assert!(message(&[0; 3], 1 << 16, 1 << 16, SHARP).contains("too large"));
+        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let params = FelzenszwalbParams { scale, ..SHARP };
+            assert!(message(&[0; 3], 1, 1, params).starts_with("scale is"));
+        }
+        for sigma in [-0.1, f64::NAN, 1e9] {
+            let params = FelzenszwalbParams { sigma, ..SHARP };
+            assert!(message(&[0; 3], 1, 1, params).starts_with("sigma is"));
+        }
+        assert_eq!(felzenszwalb_scales(&[0; 3], 1, 1, &[]), Ok(vec![]));
+    }
+
+    /// The definition, with nothing shared, bucketed or skipped: integer colours, so that
+    /// squared weights are exact.
+    fn by_definition(rgb: &[u8], width: usize, height: usize, scale: f64, min: usize) -> LabelMap {
+        let pixel = |x: usize, y: usize| y * width + x;
+        let mut edges = Vec::new();
+        for (order, (dx, dy)) in [(1, 0), (0, 1), (1, 1), (-1, 1)].into_iter().enumerate() {
+            for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let (Some(x1), y1) = (x.checked_add_signed(dx), y + dy) else {
+                    continue;
+                };
+                if x1 < width && y1 < height {
+                    let (a, b) = (pixel(x, y), pixel(x1, y1));
+                    let colour = |at: usize, c: usize| f64::from(rgb[3 * at + c]) * (1.0 / 255.0);
+                    let square = |c| (colour(b, c) - colour(a, c)).powi(2);
+                    let weight = (square(0) + square(1) + square(2)).sqrt();
+                    edges.push((weight, order, a, b));
+                }
+            }
+        }
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let mut labels: Vec<u32> = (0..(width * height) as u32).collect();
+        let mut heaviest = vec![0.0; labels.len()];
+        let size = |labels: &[u32], of: u32| labels.iter().filter(|&&label| label == of).count();
+        let paint = |labels: &mut [u32], from: u32, to: u32| {
+            labels
+                .iter_mut()
+                .filter(|label| **label == from)
+                .for_each(|label| *label = to);
+        };
+        for &(weight, _, a, b) in &edges {
+            let (a, b) = (labels[a], labels[b]);
+            let limit = |s: u32| heaviest[s as usize] + scale / 255.0 / size(&labels, s) as f64;
+            if a != b && weight < limit(a) && weight < limit(b) {
+                paint(&mut labels, b, a);
+                heaviest[a as usize] = weight;
+            }
+        }
+        for &(_, _, a, b) in &edges {
+            let (a, b) = (labels[a], labels[b]);
+            if a != b && size(&labels, a).min(size(&labels, b)) < min {
+                paint(&mut labels, b, a);
+            }
+        }
+        LabelMap::relabel(width, height, labels).unwrap()
+    }
+
+    fn any_image() -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
+        // Few colours make many equal weights; many colours make none.
+        let colours = prop_oneof![Just(2u8), Just(9), Just(255)];
+        (1..14usize, 1..14usize, colours).prop_flat_map(|(width, height, colours)| {
+            let step = 255 / colours;
+            let rgb = proptest::collection::vec(
+                (0..=colours).prop_map(move |c| c * step),
+                width * height * 3,
+            );
+            (Just(width), Just(height), rgb)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn follows_the_definition(
+            (width, height, rgb) in any_image(),
+            scale in 1.0..2000.0f64,
+            min_size in 0..30usize,
+        ) {
+            let params = FelzenszwalbParams { scale, sigma: 0.0, min_size };
+            let map = felzenszwalb(&rgb, width, height, &params).unwrap();
+            prop_assert_eq!(&map, &by_definition(&rgb, width, height, scale, min_size));
+            let smallest = map.areas().into_iter().min().unwrap() as usize;
+            prop_assert!(map.count() == 1 || smallest >= min_size);
+        }
+
+        #[test]
+        fn sharing_and_reusing_change_nothing(
+            images in proptest::collection::vec(any_image(), 1..4),
+            sigmas in proptest::collection::vec(prop_oneof![Just(0.8), Just(0.0), 0.0..3.0f64], 1..4),
+        ) {
+            let scales: Vec<_> = sigmas
+                .iter()
+                .zip([30.0, 200.0, 900.0])
+                .map(|(&sigma, scale)| FelzenszwalbParams { scale, sigma, min_size: 4 })
+                .collect();
+            let mut workspace = Felzenszwalb::new();
+            for (width, height, rgb) in images {
+                let shared = workspace.segment_scales(&rgb, width, height, &scales).unwrap();
+                for (map, params) in shared.iter().zip(&scales) {
+                    prop_assert_eq!(map, &felzenszwalb(&rgb, width, height, params).unwrap());
+                }
+            }
+        }
+    }
+}

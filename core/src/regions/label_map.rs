@@ -283,3 +283,150 @@ fn pairs(sizes: impl IntoIterator<Item = u32>) -> f64 {
     // Exact below 2^53 pairs, about a hundred million pixels in one group.
     sizes.into_iter().map(pairs).sum::<u64>() as f64
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn labels_must_be_numbered_by_first_occurrence() {
+        assert!(LabelMap::new(2, 2, vec![0, 1, 1, 2]).is_ok());
+        let error = LabelMap::new(2, 2, vec![0, 1, 3, 2]).unwrap_err();
+        assert_eq!(
+            error,
+            RegionError::LabelOrder {
+                label: 3,
+                x: 0,
+                y: 1,
+                limit: 2
+            }
+        );
+        assert!(matches!(
+            LabelMap::new(1, 1, vec![1]),
+            Err(RegionError::LabelOrder { .. })
+        ));
+        assert!(matches!(
+            LabelMap::new(0, 3, vec![]),
+            Err(RegionError::Empty { .. })
+        ));
+        assert!(matches!(
+            LabelMap::relabel(2, 2, vec![0; 3]),
+            Err(RegionError::BufferLength {
+                expected: 4,
+                actual: 3,
+                ..
+            })
+        ));
+        let huge = LabelMap::relabel(usize::MAX, 2, vec![0]);
+        assert!(matches!(huge, Err(RegionError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn relabelling_takes_any_numbers() {
+        let map = LabelMap::relabel(3, 1, vec![u32::MAX, 7, u32::MAX]).unwrap();
+        assert_eq!(map.labels(), [0, 1, 0]);
+        let map = LabelMap::relabel(3, 1, vec![2, 2, 1]).unwrap();
+        assert_eq!((map.labels(), map.count()), ([0, 0, 1].as_slice(), 2));
+    }
+
+    #[test]
+    fn measures_every_label() {
+        // 0 0 1
+        // 2 0 1
+        let map = LabelMap::new(3, 2, vec![0, 0, 1, 2, 0, 1]).unwrap();
+        assert_eq!(map.areas(), [3, 2, 1]);
+        assert_eq!(map.region(1).unwrap(), [0, 0, 1, 0, 0, 1]);
+        assert_eq!(
+            map.region(3),
+            Err(RegionError::NoSuchLabel { label: 3, count: 3 })
+        );
+        let bounds = |x, y, width, height| BoundingBox {
+            x,
+            y,
+            width,
+            height,
+        };
+        let expected = [bounds(0, 0, 2, 2), bounds(2, 0, 1, 2), bounds(0, 1, 1, 1)];
+        assert_eq!(map.bounding_boxes(), expected);
+    }
+
+    #[test]
+    fn crops_at_pixel_centres() {
+        // Four columns, halved: centres at 1.0 and 3.0 belong to columns 1 and 3.
+        let map = LabelMap::new(4, 4, (0..16).collect()).unwrap();
+        let whole = (0.0, 0.0, 4.0, 4.0);
+        let source = |side, crop, flip| {
+            let (x, y, width, height): (f32, f32, f32, f32) = crop;
+            let columns = sample_points("", x, width, side, 4).unwrap();
+            let rows = sample_points("", y, height, side, 4).unwrap();
+            (columns, rows, map.crop_resize(crop, side, flip).unwrap())
+        };
+        assert_eq!(source(2, whole, false).0, [1, 3]);
+        assert_eq!(source(4, whole, false).2, map);
+        assert_eq!(source(8, whole, false).0, [0, 0, 1, 1, 2, 2, 3, 3]);
+        let (columns, rows, cropped) = source(2, (1.0, 2.0, 2.0, 2.0), false);
+        assert_eq!((columns, rows), (vec![1, 2], vec![2, 3]));
+        assert_eq!(cropped.count(), 4);
+        // Beyond the border its labels continue.
+        assert_eq!(source(4, (-2.0, 0.0, 4.0, 4.0), false).0, [0, 0, 0, 1]);
+        assert_eq!(source(2, (3.0, 3.0, 9.0, 9.0), false).2.count(), 1);
+    }
+
+    #[test]
+    fn flips_left_to_right_and_renumbers() {
+        let map = LabelMap::new(3, 3, vec![0, 1, 1, 0, 1, 2, 0, 2, 2]).unwrap();
+        let flipped = map.crop_resize((0.0, 0.0, 3.0, 3.0), 3, true).unwrap();
+        assert_eq!(flipped.labels(), [0, 0, 1, 2, 0, 1, 2, 2, 1]);
+    }
+
+    #[test]
+    fn bad_crops_are_refused() {
+        let map = LabelMap::new(1, 1, vec![0]).unwrap();
+        assert!(map.crop_resize((0.0, 0.0, 1.0, 1.0), 0, false).is_err());
+        for crop in [
+            (f32::NAN, 0.0, 1.0, 1.0),
+            (0.0, 0.0, 0.0, 1.0),
+            (0.0, 0.0, 1.0, -1.0),
+        ] {
+            assert!(matches!(
+                map.crop_resize(crop, 2, false),
+                Err(RegionError::Parameter { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn rand_index_has_its_known_values() {
+        let map = |labels: &[u32]| LabelMap::relabel(labels.len(), 1, labels.to_vec()).unwrap();
+        let index = |a: &[u32], b: &[u32]| adjusted_rand_index(&map(a), &map(b)).unwrap();
+        assert_eq!(index(&[0, 0, 1, 1], &[1, 1, 0, 0]), 1.0);
+        assert_eq!(index(&[0, 0, 0, 0], &[5, 5, 5, 5]), 1.0);
+        assert_eq!(index(&[0, 0, 0, 0], &[0, 1, 2, 3]), 0.0);
+        // By hand: of 6 pairs, 1 and 2 are together, 1 in both: (1 - 1/3) / (3/2 - 1/3).
+        assert!((index(&[0, 0, 1, 2], &[0, 0, 1, 1]) - 4.0 / 7.0).abs() < 1e-12);
+        assert!((index(&[0, 0, 1, 1], &[0, 1, 0, 1]) + 0.5).abs() < 1e-12);
+        assert!(adjusted_rand_index(&map(&[0]), &map(&[0, 1])).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn relabelling_keeps_the_partition(
+            width in 1..20usize,
+            labels in proptest::collection::vec(prop_oneof![0..9u32, 0..u32::MAX], 1..200),
+        ) {
+            let height = labels.len() / width;
+            prop_assume!(height > 0);
+            let labels = labels[..width * height].to_vec();
+            let map = LabelMap::relabel(width, height, labels.clone()).unwrap();
+            for (a, b) in labels.iter().zip(map.labels()) {
+                for (c, d) in labels.iter().zip(map.labels()) {
+                    prop_assert_eq!(a == c, b == d);
+                }
+            }
+            prop_assert_eq!(LabelMap::new(width, height, map.labels().to_vec()).unwrap(), map);
+        }
+    }
+}

@@ -11,15 +11,15 @@
 
 pub mod felzenszwalb;
 pub mod label_map;
-//pub mod rle;
-//pub mod sampling;
+pub mod rle;
+pub mod sampling;
 
 mod edges;
 
 pub use felzenszwalb::{Felzenszwalb, FelzenszwalbParams, felzenszwalb, felzenszwalb_scales};
 pub use label_map::{BoundingBox, LabelMap, adjusted_rand_index};
-//pub use rle::Rle;
-//pub use sampling::{RegionPolicy, RegionSet, SamplingOptions, visible_patches};
+pub use rle::Rle;
+pub use sampling::{RegionPolicy, RegionSet, SamplingOptions, crop_resize_mask, visible_patches};
 
 /// What can be wrong with the input of the region code.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
