@@ -10,7 +10,9 @@ use rmae_train::data::{DataError, Loader, LoaderConfig, LoaderPosition, RegionSo
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let folder = args.next().ok_or("usage: loader_bench FOLDER [IMAGES] [THREADS]")?;
+    let folder = args
+        .next()
+        .ok_or("usage: loader_bench FOLDER [IMAGES] [THREADS]")?;
     let images: usize = args.next().map_or(Ok(512), |text| text.parse())?;
     let threads: usize = args.next().map_or(Ok(1), |text| text.parse())?;
     let files = scan(&[PathBuf::from(folder)])?;
@@ -22,8 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         region_source: RegionSource::fh_coco(),
         ..LoaderConfig::default()
     };
-    let pixels_only = LoaderConfig { num_regions: 0, ..fh() };
-    let cached = || LoaderConfig { region_cache: Some(cache.path().into()), ..fh() };
+    let pixels_only = LoaderConfig {
+        num_regions: 0,
+        ..fh()
+    };
+    let cached = || LoaderConfig {
+        region_cache: Some(cache.path().into()),
+        ..fh()
+    };
     for (what, config) in [
         ("pixels only", pixels_only),
         ("regions, 3 scales", fh()),

@@ -13,10 +13,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use rmae_core::regions::FelzenszwalbParams;
+use rmae_core::regions::{FelzenszwalbParams, LabelMap};
 
 use super::DataError;
-use super::regions::Labels;
 
 const MAGIC: &[u8; 8] = b"RMAEREG\x01";
 
@@ -39,8 +38,8 @@ impl RegionCache {
     pub(super) fn get_or(
         &self,
         key: &str,
-        make: impl FnOnce() -> Result<Vec<Labels>, String>,
-    ) -> Result<Vec<Labels>, String> {
+        make: impl FnOnce() -> Result<Vec<LabelMap>, String>,
+    ) -> Result<Vec<LabelMap>, String> {
         let path = self
             .dir
             .join(format!("{:016x}.regions", hash(key.as_bytes())));
@@ -86,15 +85,15 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// Magic, key, number of maps, then for each its size and its runs of equal
 /// labels (length, label), and the checksum of it all. Numbers are LEB128.
-fn pack(maps: &[Labels], key: &str) -> Vec<u8> {
+fn pack(maps: &[LabelMap], key: &str) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     put(&mut out, key.len() as u64);
     out.extend_from_slice(key.as_bytes());
     put(&mut out, maps.len() as u64);
     for map in maps {
-        put(&mut out, map.width as u64);
-        put(&mut out, map.height as u64);
-        for run in map.labels.chunk_by(|a, b| a == b) {
+        put(&mut out, map.width() as u64);
+        put(&mut out, map.height() as u64);
+        for run in map.labels().chunk_by(|a, b| a == b) {
             put(&mut out, run.len() as u64);
             put(&mut out, u64::from(run[0]));
         }
@@ -105,7 +104,7 @@ fn pack(maps: &[Labels], key: &str) -> Vec<u8> {
 }
 
 /// The maps of an entry, if it is whole and made for `key`.
-fn unpack(bytes: &[u8], key: &str) -> Option<Vec<Labels>> {
+fn unpack(bytes: &[u8], key: &str) -> Option<Vec<LabelMap>> {
     let (body, sum) = bytes.split_last_chunk::<8>()?;
     if hash(body) != u64::from_le_bytes(*sum) {
         return None;
@@ -124,7 +123,7 @@ fn unpack(bytes: &[u8], key: &str) -> Option<Vec<Labels>> {
     rest.is_empty().then_some(maps)
 }
 
-fn unpack_map(rest: &mut &[u8]) -> Option<Labels> {
+fn unpack_map(rest: &mut &[u8]) -> Option<LabelMap> {
     let width = usize::try_from(take(rest)?).ok()?;
     let height = usize::try_from(take(rest)?).ok()?;
     let area = width.checked_mul(height)?;
@@ -140,11 +139,7 @@ fn unpack_map(rest: &mut &[u8]) -> Option<Labels> {
         }
         labels.resize(labels.len() + run, label);
     }
-    Some(Labels {
-        width,
-        height,
-        labels,
-    })
+    LabelMap::new(width, height, labels).ok()
 }
 
 /// Appends a number, seven bits a byte, low ones first.

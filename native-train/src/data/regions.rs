@@ -1,28 +1,15 @@
-//! Regions of an image: where they come from, how they follow the crop, and
-//! how `k` of them are drawn.
+//! Regions of an image: where they come from, and how they follow its crop.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
-use rand::Rng;
-use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap};
+use image::{DynamicImage, RgbImage};
+use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap, RegionError, RegionSet};
 
+use super::DataError;
 use super::augment::Crop;
 use super::resample::resize;
-use super::{DataError, sequence};
-
-/// A partition of an image: every pixel's label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Row by row, `width * height` of them.
-    pub labels: Vec<u32>,
-}
 
 /// Where regions come from.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,7 +34,7 @@ pub enum RegionSource {
         /// The folder.
         dir: PathBuf,
         /// A label that is no region (often `Some(0)`).
-        background: Option<u32>,
+        background: Option<u16>,
     },
 }
 
@@ -63,24 +50,13 @@ impl RegionSource {
     }
 }
 
-/// Which regions may be drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RegionSampling {
-    /// Any region of the crop.
-    #[default]
-    Random,
-    /// Only regions that touch a patch that the permutation leaves visible to
-    /// the region encoder.
-    RandomForeground,
-}
-
 /// Segments an image at each of `params`, at a short side of at most `max_short_side`.
 pub(super) fn segment(
     image: &RgbImage,
     params: &[FelzenszwalbParams],
     max_short_side: u32,
     workspace: &mut Felzenszwalb,
-) -> Result<Vec<Labels>, String> {
+) -> Result<Vec<LabelMap>, String> {
     let (width, height) = image.dimensions();
     let (short, bound) = (width.min(height), max_short_side.max(1));
     let scaled = |side: u32| {
@@ -90,28 +66,46 @@ pub(super) fn segment(
     let smaller = (short > bound).then(|| resize(image, scaled(width), scaled(height)));
     let image = smaller.as_ref().unwrap_or(image);
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let maps = workspace
+    workspace
         .segment_scales(image.as_raw(), width, height, params)
-        .map_err(|e| format!("cannot be segmented: {e}"))?;
-    Ok(maps.iter().map(Labels::from).collect())
+        .map_err(|e| format!("cannot be segmented: {e}"))
 }
 
-impl From<&LabelMap> for Labels {
-    fn from(map: &LabelMap) -> Self {
-        Self {
-            width: map.width(),
-            height: map.height(),
-            labels: map.labels().to_vec(),
-        }
+/// The regions of partitions of the whole image (at any resolution) that are
+/// left in `crop` of it, `side`×`side`.
+pub(super) fn crop_partitions(
+    maps: &[LabelMap],
+    crop: &Crop,
+    image_size: (u32, u32),
+    side: usize,
+) -> Result<RegionSet, RegionError> {
+    let mut set = RegionSet::new(side)?;
+    for map in maps {
+        let across = map.width() as f32 / image_size.0 as f32;
+        let down = map.height() as f32 / image_size.1 as f32;
+        let area = (
+            crop.x as f32 * across,
+            crop.y as f32 * down,
+            crop.width as f32 * across,
+            crop.height as f32 * down,
+        );
+        set.push_labels(map.crop_resize(area, side, crop.flip)?)?;
     }
+    Ok(set)
 }
 
-impl Labels {
-    /// Reads an 8- or 16-bit grey or palette-free PNG label map.
-    ///
-    /// # Errors
-    /// The file cannot be read or is not such an image.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
+/// A label map as its file has it: numbers with a meaning, one of them perhaps
+/// "no region", which [`LabelMap`]'s own numbering would lose.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RawLabels {
+    width: usize,
+    height: usize,
+    labels: Vec<u16>,
+}
+
+impl RawLabels {
+    /// Reads an 8- or 16-bit grey image.
+    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = fs::read(path).map_err(|e| DataError::io(path, e))?;
         let wrong = |reason: String| DataError::Decode {
             path: path.to_path_buf(),
@@ -120,13 +114,11 @@ impl Labels {
         let image = image::load_from_memory(&bytes).map_err(|e| wrong(e.to_string()))?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let labels = match image {
-            image::DynamicImage::ImageLuma8(map) => map.iter().map(|&v| u32::from(v)).collect(),
-            image::DynamicImage::ImageLuma16(map) => map.iter().map(|&v| u32::from(v)).collect(),
+            DynamicImage::ImageLuma8(map) => map.iter().map(|&v| u16::from(v)).collect(),
+            DynamicImage::ImageLuma16(map) => map.into_raw(),
             other => {
-                let reason = format!(
-                    "a label map must be 8- or 16-bit grey, this is {:?}",
-                    other.color()
-                );
+                let color = other.color();
+                let reason = format!("a label map must be 8- or 16-bit grey, this is {color:?}");
                 return Err(wrong(reason));
             }
         };
@@ -137,21 +129,41 @@ impl Labels {
         })
     }
 
+    /// Adds the regions left in `crop` to `set`, all but `background`.
+    pub(super) fn push_crop(
+        &self,
+        crop: &Crop,
+        image_size: (u32, u32),
+        background: Option<u16>,
+        side: usize,
+        set: &mut RegionSet,
+    ) -> Result<(), RegionError> {
+        let labels = self.crop(crop, image_size, side);
+        let mut present = labels.clone();
+        present.sort_unstable();
+        present.dedup();
+        for label in present {
+            if Some(label) != background {
+                let mask = labels.iter().map(|&here| u8::from(here == label));
+                set.push_mask(mask.collect())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The labels of `crop`, nearest neighbour, `side`×`side`, mirrored with it.
     /// `crop` is in pixels of an `image_size` image, of which this may be a
     /// smaller or larger map.
-    #[must_use]
-    pub fn crop(&self, crop: &Crop, image_size: (u32, u32), side: usize) -> Vec<u32> {
-        let columns = nearest(crop.x, crop.width, image_size.0, self.width, side);
+    fn crop(&self, crop: &Crop, image_size: (u32, u32), side: usize) -> Vec<u16> {
+        let mut columns = nearest(crop.x, crop.width, image_size.0, self.width, side);
         let rows = nearest(crop.y, crop.height, image_size.1, self.height, side);
+        if crop.flip {
+            columns.reverse();
+        }
         let mut out = Vec::with_capacity(side * side);
         for y in rows {
             let row = &self.labels[y * self.width..(y + 1) * self.width];
-            let start = out.len();
             out.extend(columns.iter().map(|&x| row[x]));
-            if crop.flip {
-                out[start..].reverse();
-            }
         }
         out
     }
@@ -168,111 +180,6 @@ fn nearest(from: u32, len: u32, image_len: u32, map_len: usize, side: usize) -> 
             (place as usize).min(map_len - 1)
         })
         .collect()
-}
-
-/// How `k` regions are drawn from a crop's label maps.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Draw<'a> {
-    /// Side of the crop and of a patch, pixels.
-    pub(super) side: usize,
-    pub(super) patch: usize,
-    pub(super) k: usize,
-    pub(super) sampling: RegionSampling,
-    /// Regions that touch fewer patches are left out.
-    pub(super) min_patches: usize,
-    pub(super) background: Option<u32>,
-    /// The patches visible to the region encoder.
-    pub(super) visible: &'a [u32],
-}
-
-/// One label of one map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Candidate {
-    map: usize,
-    label: u32,
-}
-
-impl Draw<'_> {
-    /// Draws `k` regions of the cropped `maps` (each `[side, side]`):
-    /// `[k, side, side]` of 0 and 1.
-    ///
-    /// Without replacement when there are at least `k`; each equally often, up
-    /// to one, when there are fewer; zeros when there is none.
-    pub(super) fn regions(&self, maps: &[Vec<u32>], rng: &mut impl Rng) -> Vec<u8> {
-        let mut pool = Vec::new();
-        for (map, labels) in maps.iter().enumerate() {
-            let allowed = self.allowed(labels);
-            pool.extend(allowed.into_iter().map(|label| Candidate { map, label }));
-        }
-        let area = self.side * self.side;
-        let mut out = vec![0u8; self.k * area];
-        for (plane, chosen) in out.chunks_exact_mut(area).zip(draw(&pool, self.k, rng)) {
-            for (out, &label) in plane.iter_mut().zip(&maps[chosen.map]) {
-                *out = u8::from(label == chosen.label);
-            }
-        }
-        out
-    }
-
-    /// The labels of one map that may be drawn, ascending.
-    fn allowed(&self, labels: &[u32]) -> Vec<u32> {
-        let columns = self.side / self.patch;
-        let mut visible = vec![false; columns * columns];
-        for &patch in self.visible {
-            visible[patch as usize] = true;
-        }
-        let mut touched: HashMap<u32, Touched> = HashMap::new();
-        for (y, row) in labels.chunks_exact(self.side).enumerate() {
-            // Labels come in runs: one look-up a run and patch, not a pixel.
-            for (column, pixels) in row.chunks(self.patch).enumerate() {
-                let patch = y / self.patch * columns + column;
-                for run in pixels.chunk_by(|a, b| a == b) {
-                    let entry = touched.entry(run[0]).or_default();
-                    entry.touch(patch, visible[patch]);
-                }
-            }
-        }
-        let mut allowed: Vec<u32> = touched
-            .into_iter()
-            .filter(|(label, touched)| {
-                Some(*label) != self.background
-                    && touched.patches.len() >= self.min_patches
-                    && (self.sampling == RegionSampling::Random || touched.visible)
-            })
-            .map(|(label, _)| label)
-            .collect();
-        allowed.sort_unstable();
-        allowed
-    }
-}
-
-/// The patches that a label touches.
-#[derive(Default)]
-struct Touched {
-    patches: Vec<usize>,
-    visible: bool,
-}
-
-impl Touched {
-    fn touch(&mut self, patch: usize, visible: bool) {
-        // Rows come in order, so a patch seen before is near the end.
-        if !self.patches.iter().rev().any(|&seen| seen == patch) {
-            self.patches.push(patch);
-            self.visible |= visible;
-        }
-    }
-}
-
-/// `k` of `pool` (none if it is empty), in random order.
-fn draw(pool: &[Candidate], k: usize, rng: &mut impl Rng) -> Vec<Candidate> {
-    let mut order = pool.to_vec();
-    sequence::shuffle(&mut order, rng);
-    if order.len() < k && !order.is_empty() {
-        order = order.iter().copied().cycle().take(k).collect();
-        sequence::shuffle(&mut order, rng);
-    }
-    order.truncate(k);
-    order
 }
 
 /// The label-map files of a folder, by the image name they belong to.

@@ -1,15 +1,17 @@
 //! One training sample: a function of the configuration and a place in the
 //! sequence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams};
+use rmae_core::regions::{
+    Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionSet, SamplingOptions,
+};
 
 use super::augment::Crop;
 use super::cache::{self, RegionCache};
 use super::decode::decode;
-use super::regions::{Draw, LabelFiles, Labels, RegionSampling, RegionSource, segment};
+use super::regions::{LabelFiles, RawLabels, RegionSource, crop_partitions, segment};
 use super::resample::resample;
 use super::sequence::{self, LoaderPosition, Stream};
 use super::{DataError, SkippedImage};
@@ -26,12 +28,12 @@ pub struct LoaderConfig {
     /// Regions an image, `k`; 0 gives none (MAE).
     pub num_regions: usize,
     /// Share of patches hidden from the region encoder, `β_R`: says which
-    /// patches are visible to [`RegionSampling::RandomForeground`].
+    /// patches are visible to [`RegionPolicy::RandomForeground`].
     pub region_mask_ratio: f64,
     /// Where regions come from.
     pub region_source: RegionSource,
     /// Which of them may be drawn.
-    pub sampling: RegionSampling,
+    pub region_policy: RegionPolicy,
     /// Regions that touch fewer patches of the crop are not drawn; 0 and 1
     /// leave none out.
     pub min_patches: usize,
@@ -54,7 +56,7 @@ impl Default for LoaderConfig {
             num_regions: 8,
             region_mask_ratio: 0.75,
             region_source: RegionSource::fh_coco(),
-            sampling: RegionSampling::Random,
+            region_policy: RegionPolicy::Random,
             min_patches: 0,
             seed: 0,
             threads: 2,
@@ -220,14 +222,10 @@ impl Sampler {
         let regions = if config.num_regions == 0 {
             Vec::new()
         } else {
-            let maps = self.label_maps(file, &image, &mut scratch.workspace)?;
-            let size = image.dimensions();
-            let maps: Vec<_> = maps
-                .iter()
-                .map(|m| m.crop(&crop, size, config.image_side))
-                .collect();
-            self.draw(&ids_shuffle)
-                .regions(&maps, &mut rng(Stream::Regions))
+            let set = self.regions(file, &image, &crop, &mut scratch.workspace)?;
+            let options = self.sampling_options();
+            set.draw(&options, &ids_shuffle, &mut rng(Stream::Regions))
+                .map_err(|e| e.to_string())?
         };
         let image = resample(&image, &crop, config.image_side);
         Ok(Sample {
@@ -238,24 +236,20 @@ impl Sampler {
         })
     }
 
-    /// The partitions of the whole image that its regions are taken from.
-    fn label_maps(
+    /// All regions of an image that its crop leaves.
+    fn regions(
         &self,
         file: usize,
         image: &RgbImage,
+        crop: &Crop,
         workspace: &mut Felzenszwalb,
-    ) -> Result<Vec<Labels>, String> {
-        let path = &self.files[file];
+    ) -> Result<RegionSet, String> {
+        let (path, size) = (&self.files[file], image.dimensions());
+        let side = self.config.image_side;
         match &self.config.region_source {
-            RegionSource::None => Ok(Vec::new()),
-            RegionSource::LabelMaps { .. } => {
-                let files = self
-                    .label_files
-                    .as_ref()
-                    .map_or(&[][..], |files| files.of(path));
-                let maps = files.iter().map(|file| Labels::read(file));
-                maps.collect::<Result<_, _>>()
-                    .map_err(|e| format!("its label map {e}"))
+            RegionSource::None => RegionSet::new(side).map_err(|e| e.to_string()),
+            RegionSource::LabelMaps { background, .. } => {
+                self.regions_of_files(path, crop, size, *background)
             }
             RegionSource::Felzenszwalb {
                 params,
@@ -263,29 +257,46 @@ impl Sampler {
             } => {
                 let mut make = || segment(image, params, *max_short_side, workspace);
                 let key = || cache::key(path, params, *max_short_side);
-                match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
+                let maps = match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
                     Some((cache, key)) => cache.get_or(&key, make),
                     None => make(),
-                }
+                };
+                crop_partitions(&maps?, crop, size, side).map_err(|e| e.to_string())
             }
         }
     }
 
-    fn draw<'a>(&self, ids_shuffle: &'a [u32]) -> Draw<'a> {
+    /// The same from label maps on disk.
+    fn regions_of_files(
+        &self,
+        image: &Path,
+        crop: &Crop,
+        size: (u32, u32),
+        background: Option<u16>,
+    ) -> Result<RegionSet, String> {
+        let side = self.config.image_side;
+        let files = self
+            .label_files
+            .as_ref()
+            .map_or(&[][..], |files| files.of(image));
+        let mut set = RegionSet::new(side).map_err(|e| e.to_string())?;
+        for file in files {
+            RawLabels::read(file)
+                .map_err(|e| format!("its label map {e}"))?
+                .push_crop(crop, size, background, side, &mut set)
+                .map_err(|e| format!("its label map {}: {e}", file.display()))?;
+        }
+        Ok(set)
+    }
+
+    fn sampling_options(&self) -> SamplingOptions {
         let config = &self.config;
-        let kept = (ids_shuffle.len() as f64 * (1.0 - config.region_mask_ratio)) as usize;
-        let background = match config.region_source {
-            RegionSource::LabelMaps { background, .. } => background,
-            _ => None,
-        };
-        Draw {
-            side: config.image_side,
-            patch: config.patch,
-            k: config.num_regions,
-            sampling: config.sampling,
+        SamplingOptions {
+            regions: config.num_regions,
+            patch_size: config.patch,
+            mask_ratio: config.region_mask_ratio,
+            policy: config.region_policy,
             min_patches: config.min_patches,
-            background,
-            visible: &ids_shuffle[..kept],
         }
     }
 
