@@ -94,3 +94,59 @@ impl Crop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn inside(crop: Crop, width: u32, height: u32) -> bool {
+        crop.width > 0
+            && crop.height > 0
+            && crop.x + crop.width <= width
+            && crop.y + crop.height <= height
+    }
+
+    proptest! {
+        #[test]
+        fn crops_lie_inside_any_image(width in 1u32..5000, height in 1u32..5000, seed: u64) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            prop_assert!(inside(Crop::random(width, height, &mut rng), width, height));
+            let centre = Crop::centre(width, height);
+            prop_assert!(inside(centre, width, height));
+            prop_assert_eq!((centre.width, centre.height), (width.min(height), width.min(height)));
+        }
+
+        #[test]
+        fn a_strip_falls_back_to_its_centre(length in 100u32..5000, seed: u64) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let crop = Crop::random(length, 3, &mut rng);
+            prop_assert_eq!((crop.x, crop.y, crop.width, crop.height), ((length - 4) / 2, 0, 4, 3));
+        }
+    }
+
+    #[test]
+    fn crops_are_distributed_as_the_recipe_says() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let (mut area, mut log_aspect, mut flips) = (0.0, 0.0, 0);
+        const N: u32 = 20_000;
+        for _ in 0..N {
+            let crop = Crop::random(1000, 1000, &mut rng);
+            let share = f64::from(crop.width * crop.height) / 1e6;
+            assert!((0.199..=1.0).contains(&share), "{crop:?}");
+            let aspect = f64::from(crop.width) / f64::from(crop.height);
+            assert!((0.745..1.345).contains(&aspect), "{crop:?}");
+            area += share / f64::from(N);
+            log_aspect += aspect.ln() / f64::from(N);
+            flips += u32::from(crop.flip);
+        }
+        // Shares uniform in 0.2..1 and log aspects t uniform in ±ln(4/3), given
+        // that the crop fits (share < e^-|t|), have the mean share 0.5384.
+        assert!((area - 0.5384).abs() < 0.005, "{area}");
+        assert!(log_aspect.abs() < 0.005, "{log_aspect}");
+        assert!((9_700..10_300).contains(&flips), "{flips}");
+    }
+}

@@ -134,8 +134,7 @@ impl Loader {
         } = self.take()?;
         batch.wait = asked.elapsed();
         self.given += 1;
-        batch.skipped = self.tally.note(attempts, &self.shared.sampler);
-        self.tally.judge(&self.shared.sampler)?;
+        batch.skipped = self.tally.note(attempts, &self.shared.sampler)?;
         if missing > 0 {
             return Err(self.tally.too_many());
         }

@@ -144,3 +144,7 @@ pub fn denormalise(chw: &[f32], side: usize) -> RgbImage {
     }
     image
 }
+
+#[cfg(test)]
+#[path = "resample_tests.rs"]
+mod tests;

@@ -18,17 +18,30 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Notes the attempts of a batch; returns the files skipped for the first time.
-    pub(super) fn note(&mut self, attempts: Vec<Attempt>, sampler: &Sampler) -> Vec<SkippedImage> {
+    /// Notes the attempts of a batch and judges them: the files skipped for the
+    /// first time.
+    ///
+    /// # Errors
+    /// [`DataError::TooManySkipped`].
+    pub(super) fn note(
+        &mut self,
+        attempts: Vec<Attempt>,
+        sampler: &Sampler,
+    ) -> Result<Vec<SkippedImage>, DataError> {
         let before = self.skipped.len();
-        for Attempt { file, problem } in attempts {
-            if self.looked_at.insert(file)
-                && let Some(problem) = problem
-            {
-                self.skipped.push(sampler.skipped(file, problem));
-            }
+        for attempt in attempts {
+            self.add(attempt, sampler);
         }
-        self.skipped[before..].to_vec()
+        self.judge(sampler)?;
+        Ok(self.skipped[before..].to_vec())
+    }
+
+    fn add(&mut self, attempt: Attempt, sampler: &Sampler) {
+        if self.looked_at.insert(attempt.file)
+            && let Some(problem) = attempt.problem
+        {
+            self.skipped.push(sampler.skipped(attempt.file, problem));
+        }
     }
 
     /// Fails when more than half of the files looked at were skipped.
@@ -36,7 +49,7 @@ impl Tally {
     /// A few unreadable files may come first by bad luck, so when they are few,
     /// more of the data set is looked at before the run is stopped: in a small
     /// one all of it.
-    pub(super) fn judge(&mut self, sampler: &Sampler) -> Result<(), DataError> {
+    fn judge(&mut self, sampler: &Sampler) -> Result<(), DataError> {
         let len = sampler.files.len();
         if self.looked_at.len() < SUSPICION.min(len) || !self.more_than_half() {
             return Ok(());
@@ -62,7 +75,7 @@ impl Tally {
             let file = file as usize;
             if !self.looked_at.contains(&file) {
                 let problem = decode(&sampler.files[file]).err().map(|e| e.reason());
-                self.note(vec![Attempt { file, problem }], sampler);
+                self.add(Attempt { file, problem }, sampler);
             }
         }
     }
