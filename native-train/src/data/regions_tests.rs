@@ -62,7 +62,7 @@ fn regions_lie_where_their_pixels_do() {
         (maps[0].width(), maps[0].height(), maps[0].count()),
         (80, 60, 2)
     );
-    let crop = crop(20, 10, 80, 80, true);
+    let crop = crop(10, 10, 80, 80, true);
     let set = crop_partitions(&maps, &crop, (160, 120), 32).unwrap();
     let ids: Vec<u32> = (0..16).collect();
     let drawn = set
