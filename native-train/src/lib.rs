@@ -1,1 +1,3 @@
 //! Trainer library.
+
+pub mod data;
