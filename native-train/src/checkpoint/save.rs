@@ -114,6 +114,15 @@ pub fn export(path: &Path, model: &ModelConfig, weights: &Tensors, part: Part, h
     Ok(count)
 }
 
+/// Writes plain named tensors.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn write_tensors_file(path: &Path, tensors: &Tensors) -> Result<()> {
+    let stored = tensors.iter().map(|(name, t)| (name.clone(), Stored::new(t))).collect();
+    write_tensors(path, stored, HashMap::new())
+}
+
 fn metadata(model: &ModelConfig) -> Result<HashMap<String, String>> {
     Ok(HashMap::from([
         ("format".into(), "pt".into()),

@@ -13,7 +13,7 @@ pub use options::{
     ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset,
 };
 
-use crate::data::{FhParams, LoaderConfig, RegionSampling, RegionSource};
+use crate::data::{FelzenszwalbParams, LoaderConfig, RegionPolicy, RegionSource};
 use crate::error::{Result, TrainError};
 
 /// A checked configuration of a pre-training run.
@@ -183,9 +183,9 @@ pub fn model_config(
 
 fn resolve_loader(options: &mut PretrainOptions, model: &ModelConfig) -> Result<LoaderConfig> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let sampling = match *options.region_sampling.get_or_insert(Sampling::Random) {
-        Sampling::Random => RegionSampling::Random,
-        Sampling::RandomFg => RegionSampling::RandomForeground,
+    let region_policy = match *options.region_sampling.get_or_insert(Sampling::Random) {
+        Sampling::Random => RegionPolicy::Random,
+        Sampling::RandomFg => RegionPolicy::RandomForeground,
     };
     Ok(LoaderConfig {
         image_side: model.img_size,
@@ -194,7 +194,7 @@ fn resolve_loader(options: &mut PretrainOptions, model: &ModelConfig) -> Result<
         num_regions: model.num_region,
         region_mask_ratio: model.region_mask_ratio,
         region_source: if model.num_region == 0 { RegionSource::None } else { region_source(options)? },
-        sampling,
+        region_policy,
         min_patches: *options.min_patches.get_or_insert(0),
         seed: *options.seed.get_or_insert(0),
         threads: at_least_one(&mut options.loader_threads, cores, "loader_threads")?,
@@ -220,17 +220,21 @@ fn region_source(options: &mut PretrainOptions) -> Result<RegionSource> {
 /// One segmentation for each scale; the smallest segment is as large as the scale unless set.
 ///
 /// # Errors
-/// [`TrainError::Config`] without a scale, or with one that is 0.
-pub fn fh_params(scales: &[u32], min_size: Option<usize>, sigma: f64) -> Result<Vec<FhParams>> {
-    if scales.is_empty() || scales.contains(&0) {
-        return Err(TrainError::Config("the scales of the segmentation must be above 0, and at least one".into()));
+/// [`TrainError::Config`] without a scale, or with numbers out of range.
+pub fn fh_params(scales: &[u32], min_size: Option<usize>, sigma: f64) -> Result<Vec<FelzenszwalbParams>> {
+    if scales.is_empty() {
+        return Err(TrainError::Config("the segmentation needs at least one scale".into()));
     }
-    let params = scales.iter().map(|&scale| FhParams {
-        scale: scale as f32,
-        sigma: sigma as f32,
-        min_size: min_size.unwrap_or(scale as usize),
-    });
-    Ok(params.collect())
+    let params = |&scale: &u32| {
+        let params = FelzenszwalbParams {
+            scale: f64::from(scale),
+            sigma,
+            min_size: min_size.unwrap_or(scale as usize),
+        };
+        params.validate().map_err(|e| TrainError::Config(e.to_string()))?;
+        Ok(params)
+    };
+    scales.iter().map(params).collect()
 }
 
 fn resolve_length(options: &mut PretrainOptions) -> Result<Length> {

@@ -16,9 +16,9 @@ macro_rules! options {
             $( @table $(#[$table_meta:meta])* $table:ident : $table_ty:ty, )*
         }
     ) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
+        $(#[$meta])*
         pub struct $name {
             $(
                 $(#[$field_meta])*
@@ -191,7 +191,7 @@ options! {
         labels: PathBuf,
         /// Label that is no region
         #[arg(long, value_name = "LABEL", help_heading = "Regions")]
-        labels_background: u32,
+        labels_background: u16,
         /// random: any region; random_fg: only those that touch a visible patch [default: random]
         #[arg(long, value_enum, help_heading = "Regions")]
         region_sampling: Sampling,

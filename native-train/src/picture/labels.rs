@@ -1,19 +1,18 @@
 //! A label map in colours over its photo.
 
 use image::{Rgb, RgbImage, imageops};
-
-use crate::data::Labels;
+use rmae_core::regions::LabelMap;
 
 /// Paints every label in a colour of its own, half transparent, with dark borders.
 #[must_use]
-pub fn overlay(photo: &RgbImage, map: &Labels) -> RgbImage {
-    let (width, height) = (map.width as u32, map.height as u32);
+pub fn overlay(photo: &RgbImage, map: &LabelMap) -> RgbImage {
+    let (width, height) = (map.width() as u32, map.height() as u32);
     let photo = if photo.dimensions() == (width, height) {
         photo.clone()
     } else {
         imageops::resize(photo, width, height, imageops::FilterType::Triangle)
     };
-    let label = |x: u32, y: u32| map.labels[y as usize * map.width + x as usize];
+    let label = |x: u32, y: u32| map.labels()[y as usize * map.width() + x as usize];
     RgbImage::from_fn(width, height, |x, y| {
         let here = label(x, y);
         let border = (x + 1 < width && label(x + 1, y) != here) || (y + 1 < height && label(x, y + 1) != here);

@@ -7,13 +7,14 @@ use image::{ImageBuffer, Luma, RgbImage};
 use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap};
 use rmae_train::TrainError;
 use rmae_train::checkpoint::write_atomically;
-use rmae_train::data::{Labels, decode, scan};
+use rmae_train::config::fh_params;
+use rmae_train::data::{decode, scan};
 use rmae_train::picture::{label_overlay, save_png};
 
 use crate::cli::args::RegionsArgs;
 
 pub(crate) fn run(args: &RegionsArgs) -> anyhow::Result<()> {
-    let params = params(args)?;
+    let params = fh_params(&args.scale, args.min_size, args.sigma)?;
     let folder = args.input.is_dir();
     let images = if folder { scan(std::slice::from_ref(&args.input))? } else { vec![args.input.clone()] };
     for dir in [Some(&args.labels), args.overlay.as_ref()].into_iter().flatten() {
@@ -40,19 +41,6 @@ pub(crate) fn run(args: &RegionsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn params(args: &RegionsArgs) -> anyhow::Result<Vec<FelzenszwalbParams>> {
-    let of = |&scale: &u32| FelzenszwalbParams {
-        scale: f64::from(scale),
-        sigma: args.sigma,
-        min_size: args.min_size.unwrap_or(scale as usize),
-    };
-    let params: Vec<_> = args.scale.iter().map(of).collect();
-    for one in &params {
-        one.validate().map_err(|e| TrainError::Config(e.to_string()))?;
-    }
-    Ok(params)
-}
-
 fn segment(
     args: &RegionsArgs,
     params: &[FelzenszwalbParams],
@@ -67,8 +55,7 @@ fn segment(
         let name = file_name(args, path, *scale);
         write_labels(map, &args.labels.join(&name))?;
         if let Some(dir) = &args.overlay {
-            let labels = Labels { width, height, labels: map.labels().to_vec() };
-            save_png(&label_overlay(image, &labels), &dir.join(&name))?;
+            save_png(&label_overlay(image, map), &dir.join(&name))?;
         }
     }
     Ok(())
