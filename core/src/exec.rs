@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::cpu::{CpuDevice, CpuParams, CpuProgram};
-use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::error::Error;
+use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuDevice, GpuParams, GpuProgram};
 use crate::graph::Graph;

@@ -16,5 +16,6 @@ pub mod model;
 pub mod ops;
 pub mod optim;
 pub mod tensor;
+pub mod verify;
 
 pub use error::{Error, Result};

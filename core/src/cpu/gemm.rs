@@ -56,17 +56,29 @@ pub fn run<T: Real>(job: &Job<T>, c: &mut [T], a: Mat<T>, b: Mat<T>) {
 /// # Panics
 /// When a matrix does not fit into its slice: a defect of the caller, never of data.
 pub fn run_strided<T: Real>(job: &Job<T>, c: &mut [T], c_stride: usize, a: Mat<T>, b: Mat<T>) {
-    assert!(a.holds(job.m, job.k) && b.holds(job.k, job.n), "a factor is smaller than the product needs");
     assert!(Mat::rows(&*c, c_stride).holds(job.m, job.n), "the result is smaller than the product");
+    // SAFETY: the assertions above keep every access inside the slices; `c` is borrowed exclusively.
+    unsafe { run_raw(job, c.as_mut_ptr(), c_stride, a, b) }
+}
+
+/// [`run_strided`] into memory that others may hold pointers into.
+///
+/// # Safety
+/// `c` must be valid for writes of `job.m` rows of `job.n` elements, `c_stride` apart, that nobody
+/// else reads or writes meanwhile.
+///
+/// # Panics
+/// When a factor does not fit into its slice.
+pub unsafe fn run_raw<T: Real>(job: &Job<T>, c: *mut T, c_stride: usize, a: Mat<T>, b: Mat<T>) {
+    assert!(a.holds(job.m, job.k) && b.holds(job.k, job.n), "a factor is smaller than the product needs");
     // Below this many multiply-adds, waking the other threads costs more than it saves.
     let parallel = job.parallel && job.m * job.n * job.k > 1 << 18;
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
-    // SAFETY: the assertions above keep every access of the given strides inside the slices, and
-    // `c` is borrowed exclusively.
+    // SAFETY: the factors were checked above; the caller vouches for `c`.
     unsafe {
         gemm::gemm(
             job.m, job.n, job.k,
-            c.as_mut_ptr(), 1, c_stride as isize,
+            c, 1, c_stride as isize,
             job.accumulate,
             a.data.as_ptr(), a.col_stride as isize, a.row_stride as isize,
             b.data.as_ptr(), b.col_stride as isize, b.row_stride as isize,

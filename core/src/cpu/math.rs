@@ -21,7 +21,7 @@ pub trait Real:
     + 'static
 {
     /// Zero.
-    fn zero() -> Self;
+    const ZERO: Self;
     /// Rounds to this type.
     fn from_real(x: f64) -> Self;
     /// Widens.
@@ -37,9 +37,7 @@ pub trait Real:
 }
 
 impl Real for f64 {
-    fn zero() -> Self {
-        0.0
-    }
+    const ZERO: Self = 0.0;
     fn from_real(x: f64) -> Self {
         x
     }
@@ -61,10 +59,7 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
-    #[inline(always)]
-    fn zero() -> Self {
-        0.0
-    }
+    const ZERO: Self = 0.0;
     #[inline(always)]
     fn from_real(x: f64) -> Self {
         x as f32

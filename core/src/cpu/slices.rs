@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::RwLockReadGuard;
 
 use candle_core::{Device, Error, Storage, Tensor};
+use parking_lot::RwLockReadGuard;
 use rayon::prelude::*;
 
 use super::math::Real;

@@ -192,7 +192,7 @@ impl Op for Gelu {
     }
 
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
-        let phi = (inputs[0] * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+        let phi = (&inputs[0] * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
         &inputs[0] * phi
     }
 

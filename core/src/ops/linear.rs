@@ -103,7 +103,7 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
             let b = Read::<T>::new(b)?;
             repeat_row(&b, rows)
         }
-        None => vec![T::zero(); rows * out],
+        None => vec![T::ZERO; rows * out],
     };
     let job = gemm::Job { m: rows, n: out, k, accumulate: inputs.len() == 3, scale: T::from_real(1.0), parallel: true };
     gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
@@ -159,7 +159,7 @@ impl Op for LinearGradInput {
             let k = rows_of(&self.shape).1;
             let (dy, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let job = gemm::Job { m: rows, n: k, k: out, accumulate: false, scale: T::from_real(1.0), parallel: true };
-            let mut dx = vec![T::zero(); rows * k];
+            let mut dx = vec![T::ZERO; rows * k];
             gemm::run(&job, &mut dx, gemm::Mat::rows(&dy, out), gemm::Mat::rows(&w, k));
             new_tensor(dx, self.shape.clone())
         })
@@ -212,7 +212,7 @@ impl Op for LinearGradWeight {
             let k = rows_of(inputs[1].dims()).1;
             let (dy, x) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let job = gemm::Job { m: out, n: k, k: rows, accumulate: false, scale: T::from_real(1.0), parallel: true };
-            let mut dw = vec![T::zero(); out * k];
+            let mut dw = vec![T::ZERO; out * k];
             gemm::run(&job, &mut dw, gemm::Mat::cols(&dy, out), gemm::Mat::rows(&x, k));
             new_tensor(dw, self.shape.clone())
         })

@@ -1,0 +1,173 @@
+//! The CPU executor: evaluates a graph op by op on candle tensors, on all cores, in f32 or f64.
+
+pub(crate) mod gemm;
+pub mod math;
+mod params;
+pub(crate) mod slices;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device as CandleDevice, Tensor};
+
+use crate::error::{Error, Result};
+use crate::exec::{Precision, Tensors};
+use crate::graph::{Graph, MemoryPlan, NodeId, Source};
+use crate::tensor::{ElementType, HostData, HostTensor};
+pub use params::CpuParams;
+
+/// The processor, with a precision.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuDevice {
+    precision: Precision,
+}
+
+impl CpuDevice {
+    /// All cores, at a precision.
+    #[must_use]
+    pub fn new(precision: Precision) -> Self {
+        Self { precision }
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let bits = if self.dtype() == DType::F32 { 32 } else { 64 };
+        format!("CPU, {} threads, f{bits}", rayon::current_num_threads())
+    }
+
+    fn dtype(self) -> DType {
+        match self.precision {
+            Precision::F32 => DType::F32,
+            Precision::F64 => DType::F64,
+        }
+    }
+
+    pub(crate) fn params(self, weights: &Tensors) -> Result<CpuParams> {
+        CpuParams::new(self.dtype(), weights)
+    }
+
+    pub(crate) fn compile(self, graph: &Graph, fetch: &[&str], train: bool) -> Result<CpuProgram> {
+        let mut outputs = BTreeMap::new();
+        for &name in fetch {
+            outputs.insert(name.to_string(), graph.output(name)?);
+        }
+        let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
+        let results: Vec<NodeId> = outputs.values().chain(gradients.values()).copied().collect();
+        let plan = MemoryPlan::new(graph, &results);
+        Ok(CpuProgram { graph: graph.clone(), outputs, gradients, plan, dtype: self.dtype() })
+    }
+}
+
+/// A graph that runs on the CPU.
+#[derive(Debug)]
+pub struct CpuProgram {
+    graph: Graph,
+    outputs: BTreeMap<String, NodeId>,
+    gradients: BTreeMap<String, NodeId>,
+    plan: MemoryPlan,
+    dtype: DType,
+}
+
+impl CpuProgram {
+    pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
+        let mut values: Vec<Option<Tensor>> = vec![None; self.graph.nodes().len()];
+        let dying = self.dying_at();
+        for (index, node) in self.graph.nodes().iter().enumerate() {
+            if !self.plan.needed[index] {
+                continue;
+            }
+            values[index] = Some(match &node.source {
+                Source::Input { name } => self.input(name, &node.shape, node.element, inputs)?,
+                Source::Param { name, .. } => params.get(name, &node.shape)?,
+                Source::Op { .. } => self.evaluate(index, &values)?,
+            });
+            for &dead in &dying[index] {
+                values[dead] = None;
+            }
+        }
+        self.collect(params, &values)
+    }
+
+    /// For each node, the values that nobody reads after it.
+    fn dying_at(&self) -> Vec<Vec<usize>> {
+        let plan = &self.plan;
+        let mut dying = vec![vec![]; plan.root.len()];
+        for index in 0..plan.root.len() {
+            let last = plan.last_use[plan.root[index]];
+            if plan.needed[index] && last < dying.len() {
+                dying[last].push(index);
+            }
+        }
+        dying
+    }
+
+    fn evaluate(&self, index: usize, values: &[Option<Tensor>]) -> Result<Tensor> {
+        let node = &self.graph.nodes()[index];
+        let Source::Op { op, inputs } = &node.source else {
+            return Err(missing("(internal)", "only ops are evaluated"));
+        };
+        let tensors: Option<Vec<Tensor>> = inputs.iter().map(|i| values[i.index()].clone()).collect();
+        let tensors = tensors.ok_or_else(|| missing(&node.scope, "an input was freed too early"))?;
+        let y = op.cpu(&tensors).map_err(|e| e.context(format!("{} at {}", op.name(), node.scope)))?;
+        // Constants have no input to take the precision from.
+        let y = if y.dtype() == self.dtype { y } else { y.to_dtype(self.dtype)? };
+        debug_assert_eq!(y.dims(), node.shape, "{} at {}", op.name(), node.scope);
+        Ok(y)
+    }
+
+    fn input(&self, name: &str, shape: &[usize], element: ElementType, inputs: &Tensors) -> Result<Tensor> {
+        let tensor = inputs.get(name).ok_or_else(|| missing(name, "this input was not given"))?;
+        check_shape(name, tensor, shape)?;
+        if (element == ElementType::Index) != matches!(tensor.data(), HostData::U32(_)) {
+            return Err(missing(name, &format!("must hold {element:?} elements")));
+        }
+        to_candle(tensor, self.dtype)
+    }
+
+    fn collect(&self, params: &mut CpuParams, values: &[Option<Tensor>]) -> Result<Tensors> {
+        for (name, id) in &self.gradients {
+            let grad = values[id.index()].as_ref().ok_or_else(|| missing(name, "no gradient was computed"))?;
+            params.accumulate(name, grad)?;
+        }
+        let mut fetched = Tensors::new();
+        for (name, id) in &self.outputs {
+            let value = values[id.index()].as_ref().ok_or_else(|| missing(name, "was not computed"))?;
+            fetched.insert(name.clone(), from_candle(value)?);
+        }
+        Ok(fetched)
+    }
+}
+
+fn missing(name: &str, problem: &str) -> Error {
+    Error::Tensor { name: name.into(), problem: problem.into() }
+}
+
+/// Checks the shape of a tensor handed in.
+pub(crate) fn check_shape(name: &str, tensor: &HostTensor, shape: &[usize]) -> Result<()> {
+    if tensor.shape() == shape {
+        return Ok(());
+    }
+    Err(missing(name, &format!("has shape {:?}, expected {shape:?}", tensor.shape())))
+}
+
+pub(crate) fn to_candle(tensor: &HostTensor, dtype: DType) -> Result<Tensor> {
+    let shape = tensor.shape().to_vec();
+    let device = &CandleDevice::Cpu;
+    let t = match (tensor.data(), dtype) {
+        (HostData::U32(v), _) => Tensor::from_vec(v.clone(), shape, device)?,
+        (HostData::F32(v), DType::F32) => Tensor::from_vec(v.clone(), shape, device)?,
+        (_, DType::F32) => Tensor::from_vec(tensor.to_f32(), shape, device)?,
+        _ => Tensor::from_vec(tensor.to_f64(), shape, device)?,
+    };
+    Ok(t)
+}
+
+pub(crate) fn from_candle(tensor: &Tensor) -> Result<HostTensor> {
+    let flat = tensor.flatten_all()?;
+    let data = match tensor.dtype() {
+        DType::F32 => HostData::F32(flat.to_vec1()?),
+        DType::F64 => HostData::F64(flat.to_vec1()?),
+        _ => HostData::U32(flat.to_vec1()?),
+    };
+    HostTensor::new(tensor.dims(), data)
+}

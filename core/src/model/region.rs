@@ -1,0 +1,117 @@
+//! The region branch: RAE (R-MAE, section 3.1 and 3.2).
+
+use super::layers::{Width, blocks, layer_norm, linear};
+use super::{Inputs, decoders, pixel};
+use crate::config::{ModelConfig, RegionDecoder};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId};
+use crate::ops::elementwise::{Add, Reshape};
+use crate::ops::linear::Linear;
+use crate::ops::losses::RegionBce;
+use crate::ops::patches::{PatchLayout, Patchify};
+use crate::ops::reduce::SumAxis;
+use crate::ops::tokens::{GatherTokens, SliceTokens};
+
+/// Encoder, neck and decoder of regions, and their loss; sets the outputs `pixel_memory` and
+/// `pred_region_logits`, returns `region_loss`.
+pub(crate) fn branch(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, latent: NodeId) -> Result<NodeId> {
+    let regions = inputs.regions.ok_or_else(|| Error::Tensor {
+        name: "regions".into(),
+        problem: "the region branch needs region maps".into(),
+    })?;
+    let (b, k, l) = (inputs.batch, config.num_region, config.num_patches());
+    let patches = region_patches(g, config, regions)?;
+    let queries = encoder(g, config, inputs, patches)?;
+    let memory = neck(g, config, inputs, latent)?;
+    g.set_output("pixel_memory", memory);
+    let logits = decoders::decode(g, config, queries, memory)?;
+    g.set_output("pred_region_logits", logits);
+    let p2 = config.patch_size * config.patch_size;
+    let target = target_patches(g, config, regions, &[b, k, l, p2])?;
+    let op = RegionBce {
+        visible: config.visible_region_patches(),
+        background_weight: config.bg_loss_weight,
+    };
+    g.scoped("region_loss", |g| g.apply(op, &[logits, target, inputs.ids_restore]))
+}
+
+/// Maps that one pass of the encoder embeds together: all `k` as channels, or one.
+fn channels(config: &ModelConfig) -> usize {
+    if config.region_decoder == RegionDecoder::Channel { config.num_region } else { 1 }
+}
+
+/// Region maps less 0.5 as patches, `[B·k, L, p²]` (channel decoder: `[B, L, k·p²]`).
+fn region_patches(g: &mut Graph, config: &ModelConfig, regions: NodeId) -> Result<NodeId> {
+    let c = channels(config);
+    let maps = as_images(g, config, regions, c)?;
+    let layout = PatchLayout::ChannelsFirst;
+    g.apply(Patchify { patch: config.patch_size, layout, subtract: 0.5 }, &[maps])
+}
+
+fn target_patches(g: &mut Graph, config: &ModelConfig, regions: NodeId, shape: &[usize]) -> Result<NodeId> {
+    let maps = as_images(g, config, regions, 1)?;
+    let layout = PatchLayout::ChannelsFirst;
+    let target = g.apply(Patchify { patch: config.patch_size, layout, subtract: 0.0 }, &[maps])?;
+    g.apply(Reshape { shape: shape.to_vec() }, &[target])
+}
+
+fn as_images(g: &mut Graph, config: &ModelConfig, regions: NodeId, channels: usize) -> Result<NodeId> {
+    let s = config.img_size;
+    let n = g.shape(regions)[0] * config.num_region / channels;
+    g.apply(Reshape { shape: vec![n, channels, s, s] }, &[regions])
+}
+
+/// Visible tokens of each region through the region encoder, their mean, `region_proj`:
+/// `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`).
+fn encoder(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, patches: NodeId) -> Result<NodeId> {
+    let c = channels(config);
+    let per_image = config.num_region / c;
+    let keep = config.visible_region_patches();
+    let (shuffle, restore) = (inputs.ids_shuffle, inputs.ids_restore);
+    let gather = GatherTokens { keep, cls: false, groups: per_image, shared: false };
+    let patches = g.apply(gather, &[patches, shuffle, restore])?;
+    let x = embed(g, config, patches, c)?;
+    let pos = visible_positions(g, config, inputs)?;
+    let x = g.apply(Add { n: per_image, outer: inputs.batch }, &[x, pos])?;
+    let width = Width { dim: config.region_enc_dim, heads: config.region_enc_num_heads };
+    let x = blocks(g, x, "region_enc_blocks", config.region_enc_depth, config, width)?;
+    let x = mean_over_tokens(g, x, inputs.batch, per_image)?;
+    let x = layer_norm(g, x, "region_proj.0", config)?;
+    linear(g, x, "region_proj.1", config.region_dec_dim)
+}
+
+fn embed(g: &mut Graph, config: &ModelConfig, patches: NodeId, channels: usize) -> Result<NodeId> {
+    let (d, p) = (config.region_enc_dim, config.patch_size);
+    g.scoped("region_patch_embed.proj", |g| {
+        let weight = g.param(&g.full_name("weight"), &[d, channels, p, p], true);
+        let bias = g.param(&g.full_name("bias"), &[d], true);
+        g.apply(Linear, &[patches, weight, bias])
+    })
+}
+
+/// `region_pos_embed[1:]` at the visible patches, `[B, visible, D_e]`.
+fn visible_positions(g: &mut Graph, config: &ModelConfig, inputs: &Inputs) -> Result<NodeId> {
+    let l = config.num_patches();
+    let table = g.param("region_pos_embed", &[1, l + 1, config.region_enc_dim], false);
+    let table = g.apply(SliceTokens { start: 1, len: l }, &[table])?;
+    let op = GatherTokens { keep: config.visible_region_patches(), cls: false, groups: 1, shared: true };
+    g.apply(op, &[table, inputs.ids_shuffle, inputs.ids_restore])
+}
+
+fn mean_over_tokens(g: &mut Graph, x: NodeId, batch: usize, per_image: usize) -> Result<NodeId> {
+    let [n, t, d] = *g.shape(x) else { return Ok(x) };
+    let op = SumAxis { outer: n, n: t, inner: d, scale: 1.0 / t as f64, shape: vec![batch, per_image, d] };
+    g.apply(op, &[x])
+}
+
+/// The pixel memory that regions are decoded from, `[B, L+1, D_r]`.
+fn neck(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, latent: NodeId) -> Result<NodeId> {
+    let (l, d) = (config.num_patches(), config.region_dec_dim);
+    let x = linear(g, latent, "region_cross_embed", d)?;
+    let mask_token = g.param("region_cross_mask_token", &[1, 1, d], true);
+    let x = pixel::restore(g, config, inputs, x, mask_token)?;
+    let pos = g.param("region_cross_pos_embed", &[1, l + 1, d], false);
+    let x = g.apply(Add::leading(inputs.batch), &[x, pos])?;
+    let x = blocks(g, x, "region_cross_blocks", config.region_cross_layer, config, decoders::width(config))?;
+    layer_norm(g, x, "region_dec_norm", config)
+}

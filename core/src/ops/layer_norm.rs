@@ -1,0 +1,269 @@
+//! Layer normalisation over the last dimension.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::elementwise::add_assign;
+use super::kernel::{Dispatch, Lowering};
+use super::reduce::SumAxis;
+use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
+use crate::cpu::math::Real;
+use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// `y = (x − mean)/√(var + eps)·γ + β` over the last dimension; biased variance. Inputs `x`, `γ`, `β`.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl Op for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 3)?;
+        let (_, width) = rows_of(inputs[0]);
+        let fits = numel(inputs[1]) == width && numel(inputs[2]) == width;
+        ensure(fits, || format!("gamma and beta must have {width} elements"))?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let (x, gamma, dy, eps) = (cx.inputs[0], cx.inputs[1], cx.grad, self.eps);
+        let (rows, width) = rows_of(cx.graph.shape(x));
+        let dx = cx.when(0, |cx| cx.graph.apply(LayerNormGradInput { eps }, &[x, gamma, dy]))?;
+        let dgamma = cx.when(1, |cx| {
+            let shape = cx.shape(1);
+            cx.graph.apply(LayerNormGradGamma { eps, shape }, &[x, dy])
+        })?;
+        let dbeta = cx.when(2, |cx| {
+            let shape = cx.shape(2);
+            cx.graph.apply(SumAxis { outer: 1, n: rows, inner: width, scale: 1.0, shape }, &[dy])
+        })?;
+        Ok(vec![dx, dgamma, dbeta])
+    }
+
+    fn vjp_uses(&self) -> Uses {
+        Uses { inputs: &[0, 1], output: false }
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let normal = normalise(&inputs[0], self.eps)?;
+        normal.broadcast_mul(&inputs[1].flatten_all()?)?.broadcast_add(&inputs[2].flatten_all()?)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, gamma) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let beta = Read::<T>::new(&inputs[2])?;
+            let width = gamma.len();
+            let mut y = vec![T::ZERO; x.len()];
+            for_rows(&mut y, width, |r, y| {
+                let x = &x[r * width..(r + 1) * width];
+                let (mean, rstd) = moments(x, self.eps);
+                for i in 0..width {
+                    y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
+                }
+            });
+            new_tensor(y, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        8 * numel(output) as u64
+    }
+}
+
+/// `(x − mean)/√(var + eps)` in candle's differentiable ops.
+fn normalise(x: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
+    let last = x.rank() - 1;
+    let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
+    let std = (centred.sqr()?.mean_keepdim(last)? + eps)?.sqrt()?;
+    centred.broadcast_div(&std)
+}
+
+/// Sums in eight interleaved parts: exact enough in f32, and a shape that vectorises.
+#[inline(always)]
+fn sum8<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let mut parts = [T::ZERO; 8];
+    let chunks = x.chunks_exact(8);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (part, &x) in parts.iter_mut().zip(chunk) {
+            *part += f(x);
+        }
+    }
+    let tail: T = rest.iter().map(|&x| f(x)).sum();
+    parts.into_iter().sum::<T>() + tail
+}
+
+/// Mean, and one over the standard deviation, of a row.
+fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
+    let n = T::from_real(x.len() as f64);
+    let mean = sum8(x, |x| x) / n;
+    let var = sum8(x, |x| (x - mean) * (x - mean)) / n;
+    let one = T::from_real(1.0);
+    (mean, one / (var + T::from_real(eps)).square_root())
+}
+
+/// The gradient of [`LayerNorm`] with respect to `x`; inputs `x`, `γ`, `dy`.
+#[derive(Clone, Debug)]
+pub struct LayerNormGradInput {
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl Op for LayerNormGradInput {
+    fn name(&self) -> &'static str {
+        "layer_norm_grad_input"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 3)?;
+        let (_, width) = rows_of(inputs[0]);
+        let fits = numel(inputs[1]) == width && numel(inputs[2]) == numel(inputs[0]);
+        ensure(fits, || "x, gamma and dy disagree".into())?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None, None, None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = &inputs[0];
+        let last = x.rank() - 1;
+        let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
+        let std = (centred.sqr()?.mean_keepdim(last)? + self.eps)?.sqrt()?;
+        let normal = centred.broadcast_div(&std)?;
+        let g = inputs[2].reshape(x.dims())?.broadcast_mul(&inputs[1].flatten_all()?)?;
+        let along = normal.broadcast_mul(&(&g * &normal)?.mean_keepdim(last)?)?;
+        (g.broadcast_sub(&g.mean_keepdim(last)?)? - along)?.broadcast_div(&std)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, gamma) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let dy = Read::<T>::new(&inputs[2])?;
+            let width = gamma.len();
+            let mut dx = vec![T::ZERO; x.len()];
+            for_rows(&mut dx, width, |r, dx| {
+                let range = r * width..(r + 1) * width;
+                grad_row(&x[range.clone()], &gamma, &dy[range], self.eps, dx);
+            });
+            new_tensor(dx, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        16 * numel(output) as u64
+    }
+}
+
+/// `dx = rstd·(g − mean(g) − x̂·mean(g·x̂))` with `g = dy·γ` and `x̂ = (x − mean)·rstd`.
+fn grad_row<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64, dx: &mut [T]) {
+    let (mean, rstd) = moments(x, eps);
+    let n = T::from_real(x.len() as f64);
+    for i in 0..x.len() {
+        dx[i] = dy[i] * gamma[i];
+    }
+    let mean_g = sum8(dx, |g| g) / n;
+    let mut dot = [T::ZERO; 8];
+    for (i, (&g, &x)) in dx.iter().zip(x).enumerate() {
+        dot[i % 8] += g * (x - mean);
+    }
+    let mean_gx = dot.into_iter().sum::<T>() * rstd / n;
+    for i in 0..x.len() {
+        dx[i] = rstd * (dx[i] - mean_g - (x[i] - mean) * rstd * mean_gx);
+    }
+}
+
+/// The gradient of [`LayerNorm`] with respect to `γ`, `Σ dy·x̂` over rows; inputs `x`, `dy`.
+#[derive(Clone, Debug)]
+pub struct LayerNormGradGamma {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Shape of `γ`.
+    pub shape: Vec<usize>,
+}
+
+/// Rows of one partial sum, whatever the number of threads.
+const ROWS_A_BLOCK: usize = 256;
+
+impl Op for LayerNormGradGamma {
+    fn name(&self) -> &'static str {
+        "layer_norm_grad_gamma"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 2)?;
+        let (_, width) = rows_of(inputs[0]);
+        let fits = numel(&self.shape) == width && numel(inputs[0]) == numel(inputs[1]);
+        ensure(fits, || "x, dy and gamma disagree".into())?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None, None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (rows, width) = rows_of(inputs[0].dims());
+        let normal = normalise(&inputs[0].reshape((rows, width))?, self.eps)?;
+        (inputs[1].reshape((rows, width))? * normal)?.sum(0)?.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, dy) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let width = numel(&self.shape);
+            let block = ROWS_A_BLOCK * width;
+            let parts: Vec<Vec<T>> = x
+                .par_chunks(block)
+                .zip(dy.par_chunks(block))
+                .map(|(x, dy)| gamma_block(x, dy, width, self.eps))
+                .collect();
+            let mut total = vec![T::ZERO; width];
+            for part in &parts {
+                add_assign(&mut total, part);
+            }
+            new_tensor(total, self.shape.clone())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
+        8 * numel(inputs[0]) as u64
+    }
+}
+
+fn gamma_block<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
+    let mut sum = vec![T::ZERO; width];
+    for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
+        let (mean, rstd) = moments(x, eps);
+        for i in 0..width {
+            sum[i] += dy[i] * (x[i] - mean) * rstd;
+        }
+    }
+    sum
+}

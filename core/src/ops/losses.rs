@@ -1,0 +1,355 @@
+//! The pixel and the region loss, both over removed patches only.
+
+use candle_core::Tensor;
+
+use super::kernel::{Dispatch, Lowering};
+use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
+use crate::cpu::math::Real;
+use crate::cpu::slices::{Read, for_rows, indices, new_tensor, per_dtype, sum_blocks};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// Rows of one partial sum, whatever the number of threads.
+const ROWS_A_BLOCK: usize = 64;
+
+/// Which rows of `[B, k, L]` belong to removed patches.
+#[derive(Clone, Copy, Debug)]
+struct Removed {
+    /// Regions an image; 1 for pixels.
+    k: usize,
+    l: usize,
+    visible: usize,
+}
+
+impl Removed {
+    fn of(ids: &Tensor, k: usize, visible: usize) -> candle_core::Result<Self> {
+        Ok(Self { k, l: ids.dim(1)?, visible })
+    }
+
+    fn holds(self, ids: &[u32], row: usize) -> bool {
+        ids[row / (self.k * self.l) * self.l + row % self.l] as usize >= self.visible
+    }
+
+    /// One over the number of elements that a loss averages: removed patches × k × elements of a patch.
+    fn factor(self, images: usize, patch_len: usize) -> f64 {
+        1.0 / (images * self.k * (self.l - self.visible) * patch_len) as f64
+    }
+
+    /// 1 at removed patches and 0 elsewhere, `[B, 1.., L, 1]` to broadcast against `rank` dimensions.
+    fn mask(self, ids: &Tensor, like: &Tensor) -> candle_core::Result<Tensor> {
+        let rank = like.rank();
+        let (b, l) = ids.dims2()?;
+        let keep: Vec<f64> = ids
+            .flatten_all()?
+            .to_vec1::<u32>()?
+            .iter()
+            .map(|&r| f64::from(u8::from(r as usize >= self.visible)))
+            .collect();
+        let mut shape = vec![1; rank];
+        (shape[0], shape[rank - 2]) = (b, l);
+        Tensor::from_vec(keep, shape, like.device())?.to_dtype(like.dtype())
+    }
+}
+
+fn check(visible: usize, pred: &[usize], target: &[usize], ids: &[usize], rank: usize) -> std::result::Result<(), ShapeProblem> {
+    ensure(pred.len() == rank && pred == target, || "prediction and target differ".into())?;
+    let fits = ids.len() == 2 && ids[0] == pred[0] && ids[1] == pred[rank - 2];
+    ensure(fits, || "ids_restore must be [B, L]".into())?;
+    ensure(visible < ids[1], || "no patch was removed".into())
+}
+
+/// Mean squared error over a patch, averaged over the removed patches of the batch (MAE).
+///
+/// Inputs `pred [B, L, P]`, `target [B, L, P]`, `ids_restore [B, L]`; result `[1]`.
+#[derive(Clone, Debug)]
+pub struct MaskedMse {
+    /// Patches that were visible.
+    pub visible: usize,
+}
+
+impl Op for MaskedMse {
+    fn name(&self) -> &'static str {
+        "masked_mse"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 3)?;
+        check(self.visible, inputs[0], inputs[1], inputs[2], 3)?;
+        Ok(vec![1])
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let inputs = [cx.inputs[0], cx.inputs[1], cx.inputs[2], cx.grad];
+        let op = MaskedMseGrad { visible: self.visible };
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(op, &inputs))?, None, None])
+    }
+
+    fn vjp_uses(&self) -> Uses {
+        Uses { inputs: &[0, 1], output: false }
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let removed = Removed::of(&inputs[2], 1, self.visible)?;
+        let (b, _, p) = inputs[0].dims3()?;
+        let squares = (&inputs[0] - &inputs[1])?.sqr()?;
+        let sum = squares.broadcast_mul(&removed.mask(&inputs[2], &squares)?)?.sum_all()?;
+        sum.affine(removed.factor(b, p), 0.0)?.reshape(1)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (pred, target) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], 1, self.visible)?);
+            let (b, l, p) = inputs[0].dims3()?;
+            let sum = sum_blocks(b * l, ROWS_A_BLOCK, |first, count| {
+                (first..first + count)
+                    .filter(|&r| removed.holds(&ids, r))
+                    .map(|r| squared_distance(&pred[r * p..(r + 1) * p], &target[r * p..(r + 1) * p]))
+                    .sum()
+            });
+            new_tensor(vec![T::from_real(sum * removed.factor(b, p))], vec![1])
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
+        3 * numel(inputs[0]) as u64
+    }
+
+    fn index_inputs(&self) -> &'static [usize] {
+        &[2]
+    }
+}
+
+fn squared_distance<T: Real>(a: &[T], b: &[T]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a.to_real() - b.to_real()).powi(2)).sum()
+}
+
+/// The gradient of [`MaskedMse`] with respect to the prediction; inputs `pred`, `target`,
+/// `ids_restore`, `dloss [1]`.
+#[derive(Clone, Debug)]
+pub struct MaskedMseGrad {
+    /// Patches that were visible.
+    pub visible: usize,
+}
+
+impl Op for MaskedMseGrad {
+    fn name(&self) -> &'static str {
+        "masked_mse_grad"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 4)?;
+        check(self.visible, inputs[0], inputs[1], inputs[2], 3)?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None; 4])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let removed = Removed::of(&inputs[2], 1, self.visible)?;
+        let (b, _, p) = inputs[0].dims3()?;
+        let diff = (&inputs[0] - &inputs[1])?.affine(2.0 * removed.factor(b, p), 0.0)?;
+        diff.broadcast_mul(&removed.mask(&inputs[2], &diff)?)?.broadcast_mul(&inputs[3])
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (pred, target) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], 1, self.visible)?);
+            let (b, _, p) = inputs[0].dims3()?;
+            let factor = Read::<T>::new(&inputs[3])?[0] * T::from_real(2.0 * removed.factor(b, p));
+            let mut d = vec![T::ZERO; pred.len()];
+            for_rows(&mut d, p, |r, d| {
+                if removed.holds(&ids, r) {
+                    for (i, d) in d.iter_mut().enumerate() {
+                        *d = factor * (pred[r * p + i] - target[r * p + i]);
+                    }
+                }
+            });
+            new_tensor(d, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        2 * numel(output) as u64
+    }
+
+    fn index_inputs(&self) -> &'static [usize] {
+        &[2]
+    }
+}
+
+/// Binary cross-entropy with logits; mean over a patch, mean over regions, averaged over the removed
+/// patches of the batch (R-MAE, section 3.1).
+///
+/// Inputs `logits [B, k, L, P]`, `target [B, k, L, P]` of 0 and 1, `ids_restore [B, L]`; result `[1]`.
+#[derive(Clone, Debug)]
+pub struct RegionBce {
+    /// Patches that were visible.
+    pub visible: usize,
+    /// Weight of elements whose target is 0.
+    pub background_weight: f64,
+}
+
+impl Op for RegionBce {
+    fn name(&self) -> &'static str {
+        "region_bce"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 3)?;
+        check(self.visible, inputs[0], inputs[1], inputs[2], 4)?;
+        Ok(vec![1])
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let inputs = [cx.inputs[0], cx.inputs[1], cx.inputs[2], cx.grad];
+        let op = RegionBceGrad { visible: self.visible, background_weight: self.background_weight };
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(op, &inputs))?, None, None])
+    }
+
+    fn vjp_uses(&self) -> Uses {
+        Uses { inputs: &[0, 1], output: false }
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (b, k, _, p) = inputs[0].dims4()?;
+        let removed = Removed::of(&inputs[2], k, self.visible)?;
+        let (x, y) = (&inputs[0], &inputs[1]);
+        // max(x, 0) − x·y + ln(1 + e^(−|x|)) never overflows.
+        let softplus = (x.abs()?.neg()?.exp()? + 1.0)?.log()?;
+        let loss = ((x.relu()? - (x * y)?)? + softplus)?;
+        let weight = y.affine(1.0 - self.background_weight, self.background_weight)?;
+        let loss = (loss * weight)?.broadcast_mul(&removed.mask(&inputs[2], x)?)?;
+        loss.sum_all()?.affine(removed.factor(b, p), 0.0)?.reshape(1)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, y) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let (b, k, l, p) = inputs[0].dims4()?;
+            let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], k, self.visible)?);
+            let sum = sum_blocks(b * k * l, ROWS_A_BLOCK, |first, count| {
+                (first..first + count)
+                    .filter(|&r| removed.holds(&ids, r))
+                    .map(|r| self.patch_loss(&x[r * p..(r + 1) * p], &y[r * p..(r + 1) * p]))
+                    .sum()
+            });
+            new_tensor(vec![T::from_real(sum * removed.factor(b, p))], vec![1])
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
+        12 * numel(inputs[0]) as u64
+    }
+
+    fn index_inputs(&self) -> &'static [usize] {
+        &[2]
+    }
+}
+
+impl RegionBce {
+    fn patch_loss<T: Real>(&self, logits: &[T], target: &[T]) -> f64 {
+        let term = |(&x, &y): (&T, &T)| {
+            let (x, y) = (x.to_real(), y.to_real());
+            let loss = x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
+            if y > 0.0 { loss } else { self.background_weight * loss }
+        };
+        logits.iter().zip(target).map(term).sum()
+    }
+}
+
+/// The gradient of [`RegionBce`] with respect to the logits; inputs `logits`, `target`,
+/// `ids_restore`, `dloss [1]`.
+#[derive(Clone, Debug)]
+pub struct RegionBceGrad {
+    /// Patches that were visible.
+    pub visible: usize,
+    /// Weight of elements whose target is 0.
+    pub background_weight: f64,
+}
+
+impl Op for RegionBceGrad {
+    fn name(&self) -> &'static str {
+        "region_bce_grad"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 4)?;
+        check(self.visible, inputs[0], inputs[1], inputs[2], 4)?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None; 4])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (b, k, _, p) = inputs[0].dims4()?;
+        let removed = Removed::of(&inputs[2], k, self.visible)?;
+        let (x, y) = (&inputs[0], &inputs[1]);
+        let sigmoid = (x.neg()?.exp()? + 1.0)?.recip()?;
+        let weight = y.affine(1.0 - self.background_weight, self.background_weight)?;
+        let d = ((sigmoid - y)? * weight)?.affine(removed.factor(b, p), 0.0)?;
+        d.broadcast_mul(&removed.mask(&inputs[2], x)?)?.broadcast_mul(&inputs[3])
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (x, y) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let (b, k, _, p) = inputs[0].dims4()?;
+            let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], k, self.visible)?);
+            let inside = Read::<T>::new(&inputs[3])?[0] * T::from_real(removed.factor(b, p));
+            let outside = inside * T::from_real(self.background_weight);
+            let mut d = vec![T::ZERO; x.len()];
+            for_rows(&mut d, p, |r, d| {
+                if removed.holds(&ids, r) {
+                    let range = r * p..(r + 1) * p;
+                    bce_grad_row(&x[range.clone()], &y[range], inside, outside, d);
+                }
+            });
+            new_tensor(d, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        8 * numel(output) as u64
+    }
+
+    fn index_inputs(&self) -> &'static [usize] {
+        &[2]
+    }
+}
+
+fn bce_grad_row<T: Real>(x: &[T], y: &[T], inside: T, outside: T, d: &mut [T]) {
+    let one = T::from_real(1.0);
+    for (i, d) in d.iter_mut().enumerate() {
+        let sigmoid = one / (one + (-x[i]).exponential());
+        let weight = if y[i] > T::ZERO { inside } else { outside };
+        *d = weight * (sigmoid - y[i]);
+    }
+}

@@ -1,0 +1,166 @@
+//! Images to patches and patch statistics: only ever applied to inputs, so without gradients.
+
+use candle_core::Tensor;
+
+use super::kernel::{Dispatch, Lowering};
+use super::{Op, ShapeProblem, Vjp, arity, ensure, numel, rows_of};
+use crate::cpu::math::Real;
+use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
+use crate::error::Result;
+use crate::graph::NodeId;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// Order of the elements of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchLayout {
+    /// Channel, row, column: as a patch embedding's weight has them.
+    ChannelsFirst,
+    /// Row, column, channel: as the pixel loss has them.
+    ChannelsLast,
+}
+
+/// Images `[N, C, S, S]` as patches `[N, (S/p)², C·p·p]`, less a constant.
+#[derive(Clone, Debug)]
+pub struct Patchify {
+    /// Patch side `p`.
+    pub patch: usize,
+    /// Order inside a patch.
+    pub layout: PatchLayout,
+    /// Subtracted from every element (0.5 for region maps).
+    pub subtract: f64,
+}
+
+impl Op for Patchify {
+    fn name(&self) -> &'static str {
+        "patchify"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        let [n, c, h, w] = *inputs[0] else { return Err("takes [N, C, S, S]".into()) };
+        let p = self.patch;
+        let fits = p > 0 && h.is_multiple_of(p) && w.is_multiple_of(p);
+        ensure(fits, || format!("{h}x{w} pixels do not divide into patches of {p}"))?;
+        Ok(vec![n, (h / p) * (w / p), c * p * p])
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (n, c, h, w) = inputs[0].dims4()?;
+        let p = self.patch;
+        let x = inputs[0].reshape(vec![n, c, h / p, p, w / p, p])?;
+        let order = match self.layout {
+            PatchLayout::ChannelsFirst => [0, 2, 4, 1, 3, 5],
+            PatchLayout::ChannelsLast => [0, 2, 4, 3, 5, 1],
+        };
+        let x = x.permute(order)?.contiguous()?.affine(1.0, -self.subtract)?;
+        x.reshape((n, (h / p) * (w / p), c * p * p))
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let (n, c, h, w) = inputs[0].dims4()?;
+            let p = self.patch;
+            let (l, len) = ((h / p) * (w / p), c * p * p);
+            let mut y = vec![T::ZERO; n * l * len];
+            let subtract = T::from_real(self.subtract);
+            for_rows(&mut y, len, |row, out| {
+                let (image, patch) = (row / l, row % l);
+                let (top, left) = (patch / (w / p) * p, patch % (w / p) * p);
+                for ch in 0..c {
+                    for i in 0..p {
+                        let line = &x[((image * c + ch) * h + top + i) * w + left..][..p];
+                        for (j, &value) in line.iter().enumerate() {
+                            out[self.place(ch, i, j, c)] = value - subtract;
+                        }
+                    }
+                }
+            });
+            new_tensor(y, vec![n, l, len])
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+impl Patchify {
+    fn place(&self, channel: usize, row: usize, column: usize, channels: usize) -> usize {
+        let p = self.patch;
+        match self.layout {
+            PatchLayout::ChannelsFirst => (channel * p + row) * p + column,
+            PatchLayout::ChannelsLast => (row * p + column) * channels + channel,
+        }
+    }
+}
+
+/// Each patch standardised by its own mean and unbiased variance: the target of `norm_pix_loss`
+/// (MAE, section 3).
+#[derive(Clone, Debug)]
+pub struct PatchNorm {
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl Op for PatchNorm {
+    fn name(&self) -> &'static str {
+        "patch_norm"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        ensure(rows_of(inputs[0]).1 > 1, || "an unbiased variance needs two elements".into())?;
+        Ok(inputs[0].to_vec())
+    }
+
+    fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        Ok(vec![None])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = &inputs[0];
+        let last = x.rank() - 1;
+        let n = x.dim(last)? as f64;
+        let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
+        let var = (centred.sqr()?.sum_keepdim(last)? / (n - 1.0))?;
+        centred.broadcast_div(&(var + self.eps)?.sqrt()?)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let width = rows_of(inputs[0].dims()).1;
+            let mut y = x.to_vec();
+            for_rows(&mut y, width, |_, row| standardise(row, self.eps));
+            new_tensor(y, inputs[0].dims().to_vec())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
+        6 * numel(output) as u64
+    }
+}
+
+/// Standardises a patch in place. Sums are taken in f64: a patch of one colour must come out as
+/// zero, not as rounding noise divided by the root of epsilon.
+fn standardise<T: Real>(row: &mut [T], eps: f64) {
+    let n = row.len() as f64;
+    let mean = row.iter().map(|x| x.to_real()).sum::<f64>() / n;
+    let var = row.iter().map(|x| (x.to_real() - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let rstd = 1.0 / (var + eps).sqrt();
+    for x in row {
+        *x = T::from_real((x.to_real() - mean) * rstd);
+    }
+}

@@ -1,0 +1,282 @@
+//! Sums over one axis, repetition along one, and the outer sum of queries and memory.
+
+use candle_core::Tensor;
+
+use super::elementwise::add_assign;
+use super::kernel::{Dispatch, Lowering};
+use super::{Op, ShapeProblem, Vjp, arity, ensure, numel};
+use crate::cpu::math::Real;
+use crate::cpu::slices::{Read, for_row_blocks, for_rows, new_tensor, per_dtype};
+use crate::error::Result;
+use crate::graph::NodeId;
+use rayon::prelude::*;
+
+type Shapes<'a> = &'a [&'a [usize]];
+
+/// `y[o,i] = scale · Σₙ x[o,n,i]`.
+#[derive(Clone, Debug)]
+pub struct SumAxis {
+    /// Elements before the axis.
+    pub outer: usize,
+    /// Length of the axis.
+    pub n: usize,
+    /// Elements after the axis.
+    pub inner: usize,
+    /// Factor on the sum; `1/n` makes a mean.
+    pub scale: f64,
+    /// Shape of the result, of `outer·inner` elements.
+    pub shape: Vec<usize>,
+}
+
+impl Op for SumAxis {
+    fn name(&self) -> &'static str {
+        "sum_axis"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        let want = self.outer * self.n * self.inner;
+        ensure(numel(inputs[0]) == want, || format!("expected {want} elements"))?;
+        ensure(numel(&self.shape) == self.outer * self.inner, || "the result shape does not fit".into())?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        let shape = cx.shape(0);
+        let Self { outer, n, inner, scale, .. } = *self;
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(BroadcastAxis { outer, n, inner, scale, shape }, &[dy]))?])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = inputs[0].reshape((self.outer, self.n, self.inner))?;
+        x.sum(1)?.affine(self.scale, 0.0)?.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let y = if self.outer == 1 { self.sum_columns::<T>(&x) } else { self.sum_parts::<T>(&x) };
+            new_tensor(y, self.shape.clone())
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
+        numel(inputs[0]) as u64
+    }
+}
+
+/// Rows of one partial sum: a fixed number, so that the result does not depend on the threads.
+const ROWS_A_BLOCK: usize = 512;
+
+impl SumAxis {
+    fn sum_parts<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let mut y = vec![T::ZERO; self.outer * self.inner];
+        for_rows(&mut y, self.inner, |o, sum| {
+            let part = &x[o * self.n * self.inner..(o + 1) * self.n * self.inner];
+            self.sum_rows(part, sum);
+        });
+        y
+    }
+
+    /// One outer part with many rows: blocks of rows in parallel, then their sums in order.
+    fn sum_columns<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let parts: Vec<Vec<T>> = x
+            .par_chunks(ROWS_A_BLOCK * self.inner.max(1))
+            .map(|rows| {
+                let mut sum = vec![T::ZERO; self.inner];
+                for row in rows.chunks_exact(self.inner) {
+                    add_assign(&mut sum, row);
+                }
+                sum
+            })
+            .collect();
+        let mut total = vec![T::ZERO; self.inner];
+        for part in &parts {
+            add_assign(&mut total, part);
+        }
+        self.rescale(&mut total);
+        total
+    }
+
+    fn sum_rows<T: Real>(&self, rows: &[T], sum: &mut [T]) {
+        for row in rows.chunks_exact(self.inner) {
+            add_assign(sum, row);
+        }
+        self.rescale(sum);
+    }
+
+    fn rescale<T: Real>(&self, sum: &mut [T]) {
+        let scale = T::from_real(self.scale);
+        for s in sum {
+            *s *= scale;
+        }
+    }
+}
+
+/// `y[o,n,i] = scale · x[o,i]`.
+#[derive(Clone, Debug)]
+pub struct BroadcastAxis {
+    /// Elements before the axis.
+    pub outer: usize,
+    /// Length of the axis.
+    pub n: usize,
+    /// Elements after the axis.
+    pub inner: usize,
+    /// Factor.
+    pub scale: f64,
+    /// Shape of the result, of `outer·n·inner` elements.
+    pub shape: Vec<usize>,
+}
+
+impl Op for BroadcastAxis {
+    fn name(&self) -> &'static str {
+        "broadcast_axis"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        ensure(numel(inputs[0]) == self.outer * self.inner, || "the input does not fit".into())?;
+        let want = self.outer * self.n * self.inner;
+        ensure(numel(&self.shape) == want, || format!("the result shape needs {want} elements"))?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        let shape = cx.shape(0);
+        let Self { outer, n, inner, scale, .. } = *self;
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(SumAxis { outer, n, inner, scale, shape }, &[dy]))?])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = inputs[0].reshape((self.outer, 1, self.inner))?.affine(self.scale, 0.0)?;
+        x.broadcast_as((self.outer, self.n, self.inner))?.contiguous()?.reshape(self.shape.clone())
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+/// `x[b,k,l,:] = q[b,k,:] + m[b,l,:]`: every region query added to every memory token, the heart of
+/// the length-variant decoder (R-MAE, section 3.2). Inputs `q [B,k,D]`, `m [B,L,D]`.
+#[derive(Clone, Debug)]
+pub struct OuterAdd;
+
+impl Op for OuterAdd {
+    fn name(&self) -> &'static str {
+        "outer_add"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 2)?;
+        let (q, m) = (inputs[0], inputs[1]);
+        ensure(q.len() == 3 && m.len() == 3, || "takes [B,k,D] and [B,L,D]".into())?;
+        ensure(q[0] == m[0] && q[2] == m[2], || "batch or width differ".into())?;
+        Ok(vec![q[0], q[1], m[1], q[2]])
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let dy = cx.grad;
+        let (q, m) = (cx.shape(0), cx.shape(1));
+        let (b, k, l, d) = (q[0], q[1], m[1], q[2]);
+        let dq = cx.when(0, |cx| {
+            cx.graph.apply(SumAxis { outer: b * k, n: l, inner: d, scale: 1.0, shape: q }, &[dy])
+        })?;
+        let dm = cx.when(1, |cx| {
+            cx.graph.apply(SumAxis { outer: b, n: k, inner: l * d, scale: 1.0, shape: m }, &[dy])
+        })?;
+        Ok(vec![dq, dm])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        inputs[0].unsqueeze(2)?.broadcast_add(&inputs[1].unsqueeze(1)?)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (q, m) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
+            let (b, k, d) = inputs[0].dims3()?;
+            let l = inputs[1].dim(1)?;
+            let mut y = vec![T::ZERO; b * k * l * d];
+            for_row_blocks(&mut y, l * d, |first, blocks| {
+                for (i, block) in blocks.chunks_exact_mut(l * d).enumerate() {
+                    let query = &q[(first + i) * d..(first + i + 1) * d];
+                    let image = (first + i) / k;
+                    add_to_each(query, &m[image * l * d..(image + 1) * l * d], block);
+                }
+            });
+            new_tensor(y, vec![b, k, l, d])
+        })
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+}
+
+fn add_to_each<T: Real>(query: &[T], memory: &[T], out: &mut [T]) {
+    let d = query.len();
+    for (row, token) in out.chunks_exact_mut(d).zip(memory.chunks_exact(d)) {
+        for ((y, q), m) in row.iter_mut().zip(query).zip(token) {
+            *y = *q + *m;
+        }
+    }
+}
+
+/// `y[o,j,i,:] = x[o,i,j,:]`: two neighbouring axes of lengths `a` and `b` change places.
+#[derive(Clone, Debug)]
+pub struct SwapAxes {
+    /// Elements before the axes.
+    pub outer: usize,
+    /// Length of the first axis of the input.
+    pub a: usize,
+    /// Length of its second axis.
+    pub b: usize,
+    /// Elements after the axes.
+    pub inner: usize,
+    /// Shape of the result.
+    pub shape: Vec<usize>,
+}
+
+impl Op for SwapAxes {
+    fn name(&self) -> &'static str {
+        "swap_axes"
+    }
+
+    fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
+        arity(inputs, 1)?;
+        let want = self.outer * self.a * self.b * self.inner;
+        let fits = numel(inputs[0]) == want && numel(&self.shape) == want;
+        ensure(fits, || format!("expected {want} elements"))?;
+        Ok(self.shape.clone())
+    }
+
+    fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
+        let (dy, shape) = (cx.grad, cx.shape(0));
+        let back = Self { outer: self.outer, a: self.b, b: self.a, inner: self.inner, shape };
+        Ok(vec![cx.when(0, |cx| cx.graph.apply(back, &[dy]))?])
+    }
+
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = inputs[0].reshape((self.outer, self.a, self.b, self.inner))?;
+        x.transpose(1, 2)?.contiguous()?.reshape(self.shape.clone())
+    }
+
+    fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        let _ = io;
+        vec![]
+    }
+
+    fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
+        0
+    }
+}
