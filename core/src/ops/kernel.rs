@@ -108,6 +108,15 @@ impl Dispatch {
     }
 }
 
+/// What an op knows when it states its dispatches.
+#[derive(Clone, Debug)]
+pub struct Lowering {
+    /// Shapes of the inputs.
+    pub inputs: Vec<Vec<usize>>,
+    /// Shape of the result.
+    pub output: Vec<usize>,
+}
+
 /// Threads in a workgroup of the kernels with a thread for each element.
 pub const ELEMENTS_A_GROUP: usize = 256;
 
@@ -122,6 +131,45 @@ pub const MAX_GROUPS: usize = 65_535;
 pub fn grid(groups: usize) -> [u32; 3] {
     let y = groups.div_ceil(MAX_GROUPS).max(1);
     [groups.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// Every kernel of the ops. A WGSL file that is missing here fails a test.
+#[must_use]
+pub fn all() -> Vec<&'static Kernel> {
+    use super::{attention, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
+    vec![
+        &elementwise::FILL,
+        &elementwise::ADD,
+        &elementwise::SCALE,
+        &elementwise::GELU,
+        &elementwise::GELU_GRAD,
+        &linear::MATMUL,
+        &reduce::SUM_AXIS,
+        &reduce::BROADCAST_AXIS,
+        &reduce::OUTER_ADD,
+        &reduce::SWAP_AXES,
+        &layer_norm::LAYER_NORM,
+        &layer_norm::LAYER_NORM_GRAD_INPUT,
+        &layer_norm::LAYER_NORM_STATS,
+        &layer_norm::LAYER_NORM_GRAD_GAMMA,
+        &attention::ATTENTION,
+        &attention::ATTENTION_STATS,
+        &attention::ATTENTION_GRAD_Q,
+        &attention::ATTENTION_GRAD_K,
+        &attention::ATTENTION_GRAD_V,
+        &tokens::GATHER_TOKENS,
+        &tokens::RESTORE_TOKENS,
+        &tokens::RESTORE_FILL_GRAD,
+        &tokens::PREPEND_TOKEN,
+        &tokens::SLICE_TOKENS,
+        &tokens::PAD_TOKENS,
+        &patches::PATCHIFY,
+        &patches::PATCH_NORM,
+        &losses::MASKED_MSE,
+        &losses::MASKED_MSE_GRAD,
+        &losses::REGION_BCE,
+        &losses::REGION_BCE_GRAD,
+    ]
 }
 
 #[cfg(test)]
