@@ -8,7 +8,7 @@ struct Params {
     channels: u32,
     height: u32, // of the image, in pixels
     width: u32,
-    patch: u32,
+    patch_side: u32,
     subtract: f32,
 }
 
@@ -28,7 +28,7 @@ fn main(
     if (i >= params.len) {
         return;
     }
-    let p = params.patch;
+    let p = params.patch_side;
     let across = params.width / p;
     let patches_an_image = across * (params.height / p);
     let inside = i % (params.channels * p * p);
