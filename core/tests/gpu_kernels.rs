@@ -2,11 +2,11 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
+mod op_cases;
 
 use std::sync::OnceLock;
 
-use common::{Case, Of, Random, all, case};
+use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
 use rmae_core::Error;
 use rmae_core::exec::{Device, Params, Precision, Program, Tensors};

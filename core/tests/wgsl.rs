@@ -3,7 +3,7 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
+mod op_cases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,7 +17,7 @@ use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Scalar, Slo
 /// Every dispatch that the ops of the kernel tests, and the executor itself, produce.
 fn dispatches() -> Vec<Dispatch> {
     let mut found = rmae_core::gpu::sample_dispatches();
-    for case in common::all() {
+    for case in op_cases::all() {
         let node = case.graph.nodes().last().unwrap();
         let Source::Op { op, inputs } = &node.source else { panic!("not an op") };
         let inputs = inputs.iter().map(|&i| case.graph.shape(i).to_vec()).collect();

@@ -1,2 +1,119 @@
-//! Project tasks.
-fn main() {}
+//! What a person types to work on R-MAE: `cargo xtask setup|check|test|demo|bench`.
+//!
+//! Every command first makes sure that the tools it needs are there. What is
+//! missing is installed, after saying what and why; what is there is left
+//! alone, so that each command can be repeated at no cost.
+
+mod bench;
+mod demo;
+mod needs;
+mod page;
+mod platform;
+mod serve;
+mod setup;
+mod stages;
+mod summary;
+mod toolbox;
+mod tools;
+mod webdriver;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use needs::Need;
+use toolbox::Toolbox;
+
+/// Set-up, checks, tests, demo and benchmarks of R-MAE.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+    #[command(flatten)]
+    setup: SetupFlags,
+}
+
+#[derive(Args)]
+struct SetupFlags {
+    /// Install nothing: only look, and stop where something is missing
+    #[arg(long, alias = "offline", global = true)]
+    no_install: bool,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing for everything below
+    Setup,
+    /// Formatting and lints only, native and WASM; no tests
+    Check,
+    /// Every lint, doc check and test; fails loudly when one could not run
+    Test {
+        /// Leave out the documentation, licence, browser and page stages
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Build the page and serve it on this machine
+    Demo(demo::DemoArgs),
+    /// Compare with other implementations on this machine, in the same run
+    Bench(bench::BenchArgs),
+}
+
+impl Task {
+    /// What must be installed before the task can start.
+    fn needs(&self) -> &'static [Need] {
+        match self {
+            Self::Setup | Self::Test { quick: false } => Need::ALL,
+            Self::Test { quick: true } => Need::QUICK,
+            Self::Check => Need::CHECK,
+            Self::Demo(_) => Need::PAGE,
+            Self::Bench(_) => Need::NATIVE,
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<bool> {
+    let tools = Toolbox::new(workspace_root());
+    setup::ensure(&tools, cli.task.needs(), !cli.setup.no_install)?;
+    match &cli.task {
+        Task::Setup => Ok(true),
+        Task::Check => Ok(stages::run(&tools, stages::CHECK)),
+        Task::Test { quick: true } => Ok(stages::run(&tools, stages::QUICK)),
+        Task::Test { quick: false } => Ok(stages::run(&tools, stages::ALL)),
+        Task::Demo(args) => demo::run(&tools, args).map(|()| true),
+        Task::Bench(args) => bench::run(&tools, args).map(|()| true),
+    }
+}
+
+/// The folder of the workspace: asked for at run time, because a target folder
+/// shared between checkouts can hold a binary that another checkout built.
+fn workspace_root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map_or(package.clone(), PathBuf::from)
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -101,7 +101,10 @@ pub fn exp_f32(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let clamped = if x > 88.8 { 88.8 } else { x };
     let clamped = if clamped < -87.4 { -87.4 } else { clamped };
-    let n = (clamped * LOG2_E + ROUND) - ROUND;
+    let shifted = clamped * LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // The low bits of the shifted number are n as an integer: no conversion, which would not vectorise.
+    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let r = (clamped - n * LN2_HI) - n * LN2_LO;
     // Taylor series to r⁷: at |r| ≤ 0.347 the rest is below 6e-9 relative.
     let p = 1.0 / 5040.0;
@@ -113,8 +116,8 @@ pub fn exp_f32(x: f32) -> f32 {
     let p = p * r + 1.0;
     let p = p * r + 1.0;
     // 2ⁿ in two factors, as n may be 128 at the top.
-    let half = (n * 0.5 + ROUND) - ROUND;
-    let y = p * power_of_two(half) * power_of_two(n - half);
+    let half = exponent >> 1;
+    let y = p * power_of_two(half) * power_of_two(exponent.wrapping_sub(half));
     let y = if x < -87.3 { 0.0 } else { y };
     let y = if x > 88.72 { f32::INFINITY } else { y };
     if x.is_nan() { x } else { y }
@@ -122,8 +125,8 @@ pub fn exp_f32(x: f32) -> f32 {
 
 /// `2ⁿ` of a whole number between -126 and 127.
 #[inline(always)]
-fn power_of_two(n: f32) -> f32 {
-    f32::from_bits(((n as i32 + 127) as u32) << 23)
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 /// The error function: Taylor series below 1 in absolute value, and above it `1 − e^(−x²)·P(t)`.

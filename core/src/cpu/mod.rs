@@ -8,6 +8,7 @@ pub(crate) mod slices;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device as CandleDevice, Tensor};
+use web_time::Instant;
 
 use crate::error::{Error, Result};
 use crate::exec::{Precision, Tensors};
@@ -54,7 +55,7 @@ impl CpuDevice {
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         let results: Vec<NodeId> = outputs.values().chain(gradients.values()).copied().collect();
         let plan = MemoryPlan::new(graph, &results);
-        Ok(CpuProgram { graph: graph.clone(), outputs, gradients, plan, dtype: self.dtype() })
+        Ok(CpuProgram { graph: graph.clone(), outputs, gradients, plan, dtype: self.dtype(), profile: None })
     }
 }
 
@@ -66,9 +67,23 @@ pub struct CpuProgram {
     gradients: BTreeMap<String, NodeId>,
     plan: MemoryPlan,
     dtype: DType,
+    profile: Option<Profile>,
 }
 
+/// Seconds and calls spent in each kind of op since profiling began.
+pub type Profile = BTreeMap<&'static str, (f64, usize)>;
+
 impl CpuProgram {
+    /// Begins to measure how long each kind of op takes.
+    pub fn start_profile(&mut self) {
+        self.profile = Some(Profile::new());
+    }
+
+    /// What was measured since [`CpuProgram::start_profile`].
+    pub fn take_profile(&mut self) -> Profile {
+        self.profile.take().unwrap_or_default()
+    }
+
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.nodes().len()];
         let dying = self.dying_at();
@@ -79,7 +94,16 @@ impl CpuProgram {
             values[index] = Some(match &node.source {
                 Source::Input { name } => self.input(name, &node.shape, node.element, inputs)?,
                 Source::Param { name, .. } => params.get(name, &node.shape)?,
-                Source::Op { .. } => self.evaluate(index, &values)?,
+                Source::Op { op, .. } => {
+                    let start = Instant::now();
+                    let value = self.evaluate(index, &values)?;
+                    if let Some(profile) = &mut self.profile {
+                        let (seconds, calls) = profile.entry(op.name()).or_default();
+                        *seconds += start.elapsed().as_secs_f64();
+                        *calls += 1;
+                    }
+                    value
+                }
             });
             for &dead in &dying[index] {
                 values[dead] = None;

@@ -1,247 +1,218 @@
-//! Every op over ragged sizes: what the kernels are tested with.
+//! One small instance of every op, over sizes that fit no tile: what the op tests run over.
+#![allow(dead_code, clippy::unwrap_used)]
 
-use rmae_core::exec::Tensors;
-use rmae_core::graph::{Graph, NodeId};
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rmae_core::model::{restore_ids, shuffle_ids};
 use rmae_core::ops::Op;
 use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
-use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Scale};
+use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Reshape, Scale};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
 use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use rmae_core::ops::losses::{MaskedMse, MaskedMseGrad, RegionBce, RegionBceGrad};
 use rmae_core::ops::patches::{PatchLayout, PatchNorm, Patchify};
 use rmae_core::ops::reduce::{BroadcastAxis, OuterAdd, SumAxis, SwapAxes};
-use rmae_core::ops::tokens::{GatherTokens, PadTokens, PrependToken, RestoreFillGrad, RestoreTokens, SliceTokens};
+use rmae_core::ops::tokens::{
+    GatherTokens, PadTokens, PrependToken, RestoreFillGrad, RestoreTokens, SliceTokens,
+};
 use rmae_core::tensor::HostTensor;
 
-/// An op of one graph, with inputs `i0`, `i1`, … and the output `y`.
+/// An op and inputs for it.
 pub struct Case {
     pub name: String,
-    pub graph: Graph,
-    pub inputs: Tensors,
+    pub op: Arc<dyn Op>,
+    pub inputs: Vec<HostTensor>,
+    /// Inputs that its gradient rule covers.
+    pub differentiable: Vec<usize>,
 }
 
-/// What an input holds.
-#[derive(Clone)]
-pub enum Of {
+/// What an input of a case holds.
+enum In {
+    /// Normal-ish numbers of a shape.
     Real(Vec<usize>),
     /// 0 and 1.
     Binary(Vec<usize>),
-    /// Permutations of `l` for each of `b`, or their inverses.
+    /// `[B, L]` permutations, or their inverses (of the permutations made last).
     Shuffle(usize, usize),
-    Restore(usize, usize),
+    Restore,
 }
+use In::{Binary, Real, Restore, Shuffle};
 
-/// Small reproducible random numbers.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn next(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as u32
-    }
-
-    pub fn real(&mut self) -> f32 {
-        let sum: f32 = (0..4).map(|_| self.next() as f32 / (1u64 << 31) as f32).sum();
-        (sum - 2.0) * 1.7
-    }
-
-    fn permutation(&mut self, l: usize) -> Vec<u32> {
-        let mut ids: Vec<u32> = (0..l as u32).collect();
-        for i in (1..l).rev() {
-            ids.swap(i, self.next() as usize % (i + 1));
-        }
-        ids
-    }
-}
-
-fn inverse(ids: &[u32]) -> Vec<u32> {
-    let mut inverse = vec![0; ids.len()];
-    for (place, &id) in ids.iter().enumerate() {
-        inverse[id as usize] = place as u32;
-    }
-    inverse
-}
-
-fn tensor(of: &Of, random: &mut Random) -> HostTensor {
-    let numel = |shape: &[usize]| shape.iter().product::<usize>();
-    match of {
-        Of::Real(shape) => HostTensor::f32(shape, (0..numel(shape)).map(|_| random.real()).collect()),
-        Of::Binary(shape) => HostTensor::f32(shape, (0..numel(shape)).map(|_| (random.next() % 2) as f32).collect()),
-        Of::Shuffle(b, l) => HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| random.permutation(*l)).collect()),
-        Of::Restore(b, l) => HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| inverse(&random.permutation(*l))).collect()),
-    }
-    .unwrap()
-}
-
-pub fn case(name: &str, op: impl Op + 'static, inputs: &[Of]) -> Case {
-    let mut graph = Graph::new();
-    let mut random = Random::new(name.len() as u64 + inputs.len() as u64);
-    let mut tensors = Tensors::new();
-    let mut ids: Vec<NodeId> = vec![];
-    for (i, of) in inputs.iter().enumerate() {
-        let value = tensor(of, &mut random);
-        let input = format!("i{i}");
-        ids.push(match of {
-            Of::Real(s) | Of::Binary(s) => graph.input(&input, s),
-            Of::Shuffle(b, l) | Of::Restore(b, l) => graph.index_input(&input, &[*b, *l]),
+fn make(spec: &[In], rng: &mut ChaCha8Rng) -> Vec<HostTensor> {
+    let mut last: Option<(usize, usize, Vec<u32>)> = None;
+    let mut inputs = vec![];
+    for input in spec {
+        inputs.push(match input {
+            Real(shape) => {
+                let n = shape.iter().product();
+                let values = (0..n).map(|_| rng.random_range(-2.0f32..2.0)).collect();
+                HostTensor::f32(shape, values).unwrap()
+            }
+            Binary(shape) => {
+                let n = shape.iter().product();
+                let values = (0..n).map(|_| f32::from(u8::from(rng.random::<bool>()))).collect();
+                HostTensor::f32(shape, values).unwrap()
+            }
+            Shuffle(b, l) => {
+                let ids: Vec<u32> = (0..*b).flat_map(|_| shuffle_ids(*l, rng)).collect();
+                last = Some((*b, *l, ids.clone()));
+                HostTensor::u32(&[*b, *l], ids).unwrap()
+            }
+            Restore => {
+                let (b, l, ids) = last.clone().unwrap();
+                HostTensor::u32(&[b, l], restore_ids(&ids, l)).unwrap()
+            }
         });
-        tensors.insert(input, value);
     }
-    let name = format!("{name} {op:?}");
-    let y = graph.apply(op, &ids).unwrap_or_else(|e| panic!("{name}: {e}"));
-    graph.set_output("y", y);
-    Case { name, graph, inputs: tensors }
+    inputs
 }
 
-fn real(shape: &[usize]) -> Of {
-    Of::Real(shape.to_vec())
+/// Every op, most of them at several ragged sizes.
+pub fn cases() -> Vec<Case> {
+    let mut list = Cases { rng: ChaCha8Rng::seed_from_u64(11), cases: vec![] };
+    list.linear();
+    list.elementwise();
+    list.layer_norm();
+    list.reductions();
+    list.attention();
+    list.tokens();
+    list.patches();
+    list.losses();
+    list.cases
 }
 
-/// Every op.
-pub fn all() -> Vec<Case> {
-    let mut cases = elementwise();
-    cases.extend(linear());
-    cases.extend(reduce());
-    cases.extend(layer_norm());
-    cases.extend(attention());
-    cases.extend(tokens());
-    cases.extend(patches());
-    cases.extend(losses());
-    cases
+struct Cases {
+    rng: ChaCha8Rng,
+    cases: Vec<Case>,
 }
 
-fn elementwise() -> Vec<Case> {
-    let mut cases = vec![
-        case("fill", Fill { shape: vec![3, 87], value: 0.25 }, &[]),
-        case("add same", Add::same(), &[real(&[5, 7]), real(&[5, 7])]),
-        case("add leading", Add::leading(3), &[real(&[3, 5, 7]), real(&[5, 7])]),
-        case("add middle", Add { n: 4, outer: 3 }, &[real(&[3, 4, 11]), real(&[3, 11])]),
-    ];
-    for len in [1, 255, 257, 1031] {
-        cases.push(case("scale", Scale { factor: -1.75 }, &[real(&[len])]));
-        cases.push(case("gelu", Gelu, &[real(&[len])]));
-        cases.push(case("gelu_grad", GeluGrad, &[real(&[len]), real(&[len])]));
+impl Cases {
+    fn add(&mut self, op: impl Op + 'static, spec: &[In], differentiable: &[usize]) {
+        let inputs = make(spec, &mut self.rng);
+        let shapes: Vec<&[usize]> = inputs.iter().map(HostTensor::shape).collect();
+        let name = format!("{op:?} {shapes:?}");
+        self.cases.push(Case { name, op: Arc::new(op), inputs, differentiable: differentiable.to_vec() });
     }
-    cases
-}
 
-fn linear() -> Vec<Case> {
-    let mut cases = vec![];
-    // (rows, in, out): one, primes, a tile, just above one, deep enough to share out the sum.
-    let sizes = [(1, 1, 1), (7, 13, 5), (64, 64, 64), (65, 17, 66), (130, 129, 67), (1100, 24, 37), (5, 1100, 3)];
-    for (rows, k, out) in sizes {
-        let (x, w, dy) = (real(&[rows, k]), real(&[out, k]), real(&[rows, out]));
-        cases.push(case("bias", Linear, &[x.clone(), w.clone(), real(&[out])]));
-        cases.push(case("no bias", Linear, &[x.clone(), w.clone()]));
-        cases.push(case("dx", LinearGradInput { shape: vec![rows, k] }, &[dy.clone(), w]));
-        cases.push(case("dw", LinearGradWeight { shape: vec![out, k] }, &[dy, x]));
+    fn linear(&mut self) {
+        for (rows, k, n) in [(1, 1, 1), (5, 7, 3), (65, 17, 33), (3, 130, 67)] {
+            let (x, w, b) = (vec![rows, k], vec![n, k], vec![n]);
+            let dy = vec![rows, n];
+            self.add(Linear, &[Real(x.clone()), Real(w.clone()), Real(b)], &[0, 1, 2]);
+            self.add(Linear, &[Real(x.clone()), Real(w.clone())], &[0, 1]);
+            self.add(LinearGradInput { shape: x.clone() }, &[Real(dy.clone()), Real(w.clone())], &[]);
+            self.add(LinearGradWeight { shape: w }, &[Real(dy), Real(x)], &[]);
+        }
+        self.add(Linear, &[Real(vec![2, 3, 12]), Real(vec![5, 3, 2, 2]), Real(vec![5])], &[0, 1, 2]);
     }
-    cases.push(case("patch embedding", Linear, &[real(&[2, 9, 48]), real(&[10, 3, 4, 4]), real(&[10])]));
-    cases
-}
 
-fn reduce() -> Vec<Case> {
-    let sum = |outer: usize, n: usize, inner: usize| {
-        let op = SumAxis { outer, n, inner, scale: 0.5, shape: vec![outer, inner] };
-        case("sum", op, &[real(&[outer, n, inner])])
-    };
-    let repeat = |outer: usize, n: usize, inner: usize| {
-        let op = BroadcastAxis { outer, n, inner, scale: 0.5, shape: vec![outer, n, inner] };
-        case("broadcast", op, &[real(&[outer, inner])])
-    };
-    let mut cases: Vec<Case> =
-        [(1, 1, 1), (3, 5, 7), (1, 129, 3), (2, 128, 65), (1, 9001, 1), (3, 4200, 5)].map(|(o, n, i)| sum(o, n, i)).into();
-    cases.extend([(1, 1, 1), (3, 5, 7), (2, 100, 13)].map(|(o, n, i)| repeat(o, n, i)));
-    cases.push(case("outer", OuterAdd, &[real(&[2, 3, 5]), real(&[2, 7, 5])]));
-    let swap = SwapAxes { outer: 2, a: 3, b: 5, inner: 7, shape: vec![2, 5, 3, 7] };
-    cases.push(case("swap", swap, &[real(&[2, 3, 5, 7])]));
-    cases
-}
-
-fn layer_norm() -> Vec<Case> {
-    let mut cases = vec![];
-    for (rows, cols) in [(1, 2), (3, 63), (67, 64), (200, 65), (5, 771)] {
-        let (x, c) = (real(&[rows, cols]), real(&[cols]));
-        cases.push(case("norm", LayerNorm { eps: 1e-6 }, &[x.clone(), c.clone(), c.clone()]));
-        cases.push(case("dx", LayerNormGradInput { eps: 1e-6 }, &[x.clone(), c, x.clone()]));
-        cases.push(case("dgamma", LayerNormGradGamma { eps: 1e-6, shape: vec![cols] }, &[x.clone(), x]));
+    fn elementwise(&mut self) {
+        self.add(Fill { shape: vec![3, 5], value: -1.5 }, &[], &[]);
+        self.add(Add::same(), &[Real(vec![3, 7]), Real(vec![3, 7])], &[0, 1]);
+        self.add(Add::leading(3), &[Real(vec![3, 5, 2]), Real(vec![1, 5, 2])], &[0, 1]);
+        self.add(Add { n: 3, outer: 2 }, &[Real(vec![6, 5, 2]), Real(vec![2, 5, 2])], &[0, 1]);
+        self.add(Scale { factor: -0.75 }, &[Real(vec![257])], &[0]);
+        for n in [1, 17, 1031] {
+            self.add(Gelu, &[Real(vec![n])], &[0]);
+            self.add(GeluGrad, &[Real(vec![n]), Real(vec![n])], &[]);
+        }
+        self.add(Reshape { shape: vec![6, 2] }, &[Real(vec![3, 4])], &[0]);
     }
-    cases
-}
 
-fn attention() -> Vec<Case> {
-    let mut cases = vec![];
-    for (n, t, heads, hd) in [(1, 1, 1, 4), (2, 5, 3, 6), (2, 65, 2, 16), (1, 131, 1, 64), (1, 66, 2, 80), (1, 9, 1, 128)] {
-        let (layout, dim) = (Layout::fused(heads, heads * hd), heads * hd);
-        let (qkv, dy) = (real(&[n, t, 3 * dim]), real(&[n, t, dim]));
-        cases.push(case("self", Attention { layout, order_invariant: false }, std::slice::from_ref(&qkv)));
-        cases.push(case("dqkv", AttentionGrad { layout, target: Target::Qkv }, &[qkv, dy]));
-    }
-    for (n, tq, tk, heads, hd) in [(2, 3, 70, 2, 5), (1, 67, 33, 1, 8)] {
-        let (layout, dim) = (Layout::cross(heads, heads * hd), heads * hd);
-        let (q, kv, dy) = (real(&[n, tq, dim]), real(&[n, tk, 2 * dim]), real(&[n, tq, dim]));
-        cases.push(case("cross", Attention { layout, order_invariant: true }, &[q.clone(), kv.clone()]));
-        for target in [Target::Q, Target::Kv] {
-            cases.push(case("grad", AttentionGrad { layout, target }, &[q.clone(), kv.clone(), dy.clone()]));
+    fn layer_norm(&mut self) {
+        // Not 2: two elements normalise to ±1, and the gradient is rounding noise.
+        for (rows, c) in [(1, 3), (3, 17), (67, 8), (5, 300), (300, 5)] {
+            let (x, g) = (vec![rows, c], vec![c]);
+            self.add(LayerNorm { eps: 1e-6 }, &[Real(x.clone()), Real(g.clone()), Real(g.clone())], &[0, 1, 2]);
+            let inputs = [Real(x.clone()), Real(g.clone()), Real(x.clone())];
+            self.add(LayerNormGradInput { eps: 1e-6 }, &inputs, &[]);
+            self.add(LayerNormGradGamma { eps: 1e-6, shape: g }, &[Real(x.clone()), Real(x)], &[]);
         }
     }
-    cases
-}
 
-fn tokens() -> Vec<Case> {
-    let mut cases = vec![];
-    for (b, l, keep, d) in [(1, 4, 1, 1), (2, 9, 4, 5), (3, 49, 12, 24)] {
-        let (shuffle, restore) = (Of::Shuffle(b, l), Of::Restore(b, l));
-        for (cls, groups) in [(false, 1), (true, 1), (false, 3)] {
+    fn reductions(&mut self) {
+        for (outer, n, inner) in [(1, 1, 1), (1, 1025, 3), (3, 7, 5), (1, 70, 130), (9, 2, 1)] {
+            let (long, short) = (vec![outer, n, inner], vec![outer, inner]);
+            let scale = 1.0 / n as f64;
+            self.add(SumAxis { outer, n, inner, scale, shape: short.clone() }, &[Real(long.clone())], &[0]);
+            self.add(BroadcastAxis { outer, n, inner, scale, shape: long }, &[Real(short)], &[0]);
+        }
+        self.add(OuterAdd, &[Real(vec![2, 3, 5]), Real(vec![2, 7, 5])], &[0, 1]);
+        let swap = SwapAxes { outer: 2, a: 3, b: 5, inner: 7, shape: vec![2, 5, 3, 7] };
+        self.add(swap, &[Real(vec![2, 3, 5, 7])], &[0]);
+    }
+
+    fn attention(&mut self) {
+        for (n, t, heads, hd) in [(1, 1, 1, 4), (2, 5, 3, 7), (1, 67, 2, 16), (3, 17, 2, 5)] {
+            let dim = heads * hd;
+            let layout = Layout::fused(heads, dim);
+            let (qkv, dy) = (vec![n, t, 3 * dim], vec![n, t, dim]);
+            for order_invariant in [false, true] {
+                self.add(Attention { layout, order_invariant }, &[Real(qkv.clone())], &[0]);
+            }
+            self.add(AttentionGrad { layout, target: Target::Qkv }, &[Real(qkv), Real(dy)], &[]);
+        }
+        for (n, tq, tk, heads, hd) in [(1, 1, 3, 1, 4), (2, 5, 11, 3, 7), (1, 3, 66, 2, 16)] {
+            let dim = heads * hd;
+            let layout = Layout::cross(heads, dim);
+            let (q, kv, dy) = (vec![n, tq, dim], vec![n, tk, 2 * dim], vec![n, tq, dim]);
+            let op = Attention { layout, order_invariant: false };
+            self.add(op, &[Real(q.clone()), Real(kv.clone())], &[0, 1]);
+            for target in [Target::Q, Target::Kv] {
+                let inputs = [Real(q.clone()), Real(kv.clone()), Real(dy.clone())];
+                self.add(AttentionGrad { layout, target }, &inputs, &[]);
+            }
+        }
+    }
+
+    fn tokens(&mut self) {
+        for (b, l, keep, d, groups, cls) in [(2, 7, 3, 5, 1, false), (3, 13, 4, 1, 1, true), (2, 5, 1, 3, 3, false)] {
             let (n, c) = (b * groups, usize::from(cls));
-            let whole = real(&[n, l + c, d]);
-            let kept = real(&[n, keep + c, d]);
+            let (all, some) = (vec![n, l + c, d], vec![n, keep + c, d]);
             let gather = GatherTokens { keep, cls, groups, shared: false };
-            cases.push(case("gather", gather, &[whole.clone(), shuffle.clone(), restore.clone()]));
-            let back = RestoreTokens { visible: keep, cls, groups };
-            let inputs = [kept, restore.clone(), shuffle.clone(), real(&[d])];
-            cases.push(case("restore", back.clone(), &inputs[..3]));
-            cases.push(case("restore with fill", back, &inputs));
-            let fill = RestoreFillGrad { visible: keep, cls, groups, shape: vec![1, 1, d] };
-            cases.push(case("fill", fill, &[whole, restore.clone()]));
+            self.add(gather, &[Real(all.clone()), Shuffle(b, l), Restore], &[0]);
+            let restore = RestoreTokens { visible: keep, cls, groups };
+            let ids = |x: Vec<usize>| {
+                // The op takes the inverse first: an inverse of a permutation is one too.
+                [Real(x), Shuffle(b, l), Restore]
+            };
+            self.add(restore.clone(), &ids(some.clone()), &[0]);
+            let [x, restore_ids, shuffle] = ids(some);
+            self.add(restore, &[x, restore_ids, shuffle, Real(vec![d])], &[0, 3]);
+            let fill = RestoreFillGrad { visible: keep, cls, groups, shape: vec![d] };
+            self.add(fill, &[Real(all), Shuffle(b, l)], &[]);
         }
-        let shared = GatherTokens { keep, cls: false, groups: 1, shared: true };
-        cases.push(case("gather shared", shared, &[real(&[1, l, d]), shuffle, restore]));
-        cases.push(case("prepend", PrependToken, &[real(&[d]), real(&[b, l, d])]));
-        cases.push(case("slice", SliceTokens { start: 1, len: l - 2 }, &[real(&[b, l, d])]));
-        cases.push(case("pad", PadTokens { start: 1, total: l + 3 }, &[real(&[b, l, d])]));
+        let shared = GatherTokens { keep: 3, cls: false, groups: 1, shared: true };
+        self.add(shared, &[Real(vec![1, 7, 5]), Shuffle(4, 7), Restore], &[0]);
+        self.add(PrependToken, &[Real(vec![1, 1, 5]), Real(vec![3, 4, 5])], &[0, 1]);
+        self.add(SliceTokens { start: 1, len: 3 }, &[Real(vec![2, 5, 7])], &[0]);
+        self.add(PadTokens { start: 1, total: 5 }, &[Real(vec![2, 3, 7])], &[0]);
     }
-    cases
-}
 
-fn patches() -> Vec<Case> {
-    let mut cases = vec![];
-    for (n, c, h, w, patch) in [(1, 1, 4, 4, 4), (2, 3, 8, 12, 4), (2, 1, 10, 5, 5)] {
+    fn patches(&mut self) {
         for layout in [PatchLayout::ChannelsFirst, PatchLayout::ChannelsLast] {
-            cases.push(case("patchify", Patchify { patch, layout, subtract: 0.5 }, &[real(&[n, c, h, w])]));
+            self.add(Patchify { patch: 3, layout, subtract: 0.5 }, &[Real(vec![2, 3, 9, 9])], &[]);
+            self.add(Patchify { patch: 1, layout, subtract: 0.0 }, &[Real(vec![1, 1, 2, 2])], &[]);
+        }
+        self.add(PatchNorm { eps: 1e-6 }, &[Real(vec![2, 3, 27])], &[]);
+        self.add(PatchNorm { eps: 1e-6 }, &[Real(vec![5, 300])], &[]);
+    }
+
+    fn losses(&mut self) {
+        for (b, l, p, visible) in [(1, 2, 1, 1), (3, 13, 12, 4), (2, 67, 5, 16)] {
+            let x = || Real(vec![b, l, p]);
+            self.add(MaskedMse { visible }, &[x(), x(), Shuffle(b, l)], &[0]);
+            self.add(MaskedMseGrad { visible }, &[x(), x(), Shuffle(b, l), Real(vec![1])], &[]);
+        }
+        for (b, k, l, p, visible) in [(1, 1, 2, 1, 1), (2, 3, 13, 4, 4), (3, 5, 67, 7, 16)] {
+            let (x, y) = (vec![b, k, l, p], vec![b, k, l, p]);
+            let background_weight = 0.25;
+            let op = RegionBce { visible, background_weight };
+            self.add(op, &[Real(x.clone()), Binary(y.clone()), Shuffle(b, l)], &[0]);
+            let op = RegionBceGrad { visible, background_weight };
+            self.add(op, &[Real(x), Binary(y), Shuffle(b, l), Real(vec![1])], &[]);
         }
     }
-    for (rows, cols) in [(1, 2), (7, 48), (70, 65)] {
-        cases.push(case("norm", PatchNorm { eps: 1e-6 }, &[real(&[rows, cols])]));
-    }
-    cases
-}
-
-fn losses() -> Vec<Case> {
-    let mut cases = vec![];
-    for (b, k, l, visible, p) in [(1, 1, 2, 1, 1), (2, 3, 9, 2, 16), (3, 2, 49, 12, 67)] {
-        let (pred, target, ids, one) = (real(&[b, l, p]), real(&[b, l, p]), Of::Restore(b, l), real(&[1]));
-        cases.push(case("mse", MaskedMse { visible }, &[pred.clone(), target.clone(), ids.clone()]));
-        cases.push(case("mse", MaskedMseGrad { visible }, &[pred, target, ids.clone(), one.clone()]));
-        let (logits, target) = (real(&[b, k, l, p]), Of::Binary(vec![b, k, l, p]));
-        let background_weight = 0.25;
-        let inputs = [logits, target, ids, one];
-        cases.push(case("bce", RegionBce { visible, background_weight }, &inputs[..3]));
-        cases.push(case("bce", RegionBceGrad { visible, background_weight }, &inputs));
-    }
-    cases
 }

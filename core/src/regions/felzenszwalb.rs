@@ -1,0 +1,459 @@
+//! Felzenszwalb and Huttenlocher, "Efficient Graph-Based Image Segmentation"
+//! (IJCV 2004): the unsupervised regions of R-MAE.
+//!
+//! Pixels are the nodes of a graph whose edges join 8-neighbours and weigh the
+//! Euclidean distance of their smoothed colours. Edges are visited from light
+//! to heavy; one joins its two segments if it is lighter than both segments'
+//! heaviest inner edge plus `scale / size`. Then segments below `min_size` are
+//! joined to the neighbour across their lightest edge. The partition agrees with
+//! that of scikit-image's `segmentation.felzenszwalb` for the same numbers.
+
+use super::edges::{Buckets, Edge, EdgeBuilder, neighbour_steps, resize, sort_bucket};
+use super::{LabelMap, RegionError, check_buffer};
+
+/// Colours are compared in `[0, 1]`, whereas `scale` is customarily given for `[0, 255]`.
+const SCALE_UNIT: f64 = 255.0;
+/// A wider Gaussian is surely a mistake, and its kernel would only cost time.
+const MAX_SIGMA: f64 = 1000.0;
+
+/// What steers the segmentation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FelzenszwalbParams {
+    /// Preference for large segments, in the customary unit (paper: 500, 1000, 1500). Above 0.
+    pub scale: f64,
+    /// Standard deviation in pixels of the Gaussian that smooths the image first. 0 for none.
+    pub sigma: f64,
+    /// Segments of fewer pixels than this are joined to a neighbour.
+    pub min_size: usize,
+}
+
+impl FelzenszwalbParams {
+    /// R-MAE's smoothing.
+    pub const SIGMA: f64 = 0.8;
+
+    /// R-MAE's convention: `min_size` equal to `scale`, sigma 0.8.
+    #[must_use]
+    pub fn at_scale(scale: u32) -> Self {
+        Self {
+            scale: f64::from(scale),
+            sigma: Self::SIGMA,
+            min_size: scale as usize,
+        }
+    }
+
+    /// Whether the numbers can be used.
+    ///
+    /// # Errors
+    /// [`RegionError::Parameter`] for a `scale` that is not positive and finite, or a `sigma`
+    /// outside `[0, 1000]`.
+    pub fn validate(&self) -> Result<(), RegionError> {
+        if !(self.scale > 0.0 && self.scale.is_finite()) {
+            return Err(parameter("scale", self.scale, "finite and above 0"));
+        }
+        if !(0.0..=MAX_SIGMA).contains(&self.sigma) {
+            return Err(parameter("sigma", self.sigma, "between 0 and 1000 pixels"));
+        }
+        Ok(())
+    }
+}
+
+fn parameter(name: &'static str, value: f64, allowed: &'static str) -> RegionError {
+    RegionError::Parameter {
+        name,
+        value: value.to_string(),
+        allowed,
+    }
+}
+
+/// Segments one image: `rgb` is `[height, width, 3]`, 8 bits a channel.
+///
+/// For many images, keep a [`Felzenszwalb`], which reuses its buffers.
+///
+/// # Errors
+/// A side of zero, a buffer of the wrong length, or parameters out of range.
+pub fn felzenszwalb(
+    rgb: &[u8],
+    width: usize,
+    height: usize,
+    params: &FelzenszwalbParams,
+) -> Result<LabelMap, RegionError> {
+    Felzenszwalb::new().segment(rgb, width, height, params)
+}
+
+/// Segments one image at several scales: one map for each element of `scales`, in their order.
+///
+/// # Errors
+/// As [`felzenszwalb`].
+pub fn felzenszwalb_scales(
+    rgb: &[u8],
+    width: usize,
+    height: usize,
+    scales: &[FelzenszwalbParams],
+) -> Result<Vec<LabelMap>, RegionError> {
+    Felzenszwalb::new().segment_scales(rgb, width, height, scales)
+}
+
+/// A workspace for segmenting many images: allocates only when one is larger than all before.
+#[derive(Debug, Default)]
+pub struct Felzenszwalb {
+    builder: EdgeBuilder,
+    forest: Forest,
+}
+
+impl Felzenszwalb {
+    /// An empty workspace.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As the function [`felzenszwalb`].
+    ///
+    /// # Errors
+    /// As [`felzenszwalb`].
+    pub fn segment(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        params: &FelzenszwalbParams,
+    ) -> Result<LabelMap, RegionError> {
+        check_buffer("RGB image", width, height, 3, rgb.len())?;
+        params.validate()?;
+        let buckets = self.builder.build(rgb, width, height, params.sigma);
+        Ok(self.forest.segment(&buckets, width, height, params))
+    }
+
+    /// As [`felzenszwalb_scales`]. Neighbouring elements of the same sigma share smoothing
+    /// and sorting, which is most of the work.
+    ///
+    /// # Errors
+    /// As [`felzenszwalb`].
+    pub fn segment_scales(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        scales: &[FelzenszwalbParams],
+    ) -> Result<Vec<LabelMap>, RegionError> {
+        check_buffer("RGB image", width, height, 3, rgb.len())?;
+        scales.iter().try_for_each(FelzenszwalbParams::validate)?;
+        let mut maps = Vec::with_capacity(scales.len());
+        for group in scales.chunk_by(|a, b| a.sigma == b.sigma) {
+            let buckets = self.builder.build(rgb, width, height, group[0].sigma);
+            for params in group {
+                maps.push(self.forest.segment(&buckets, width, height, params));
+            }
+        }
+        Ok(maps)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    /// Weight below which an edge may still join the segment.
+    limit: f64,
+    /// Pixels.
+    size: u32,
+}
+
+/// Disjoint segments of pixels: a forest whose roots stand for the segments.
+#[derive(Debug, Default)]
+struct Forest {
+    parent: Vec<u32>,
+    /// Valid at roots.
+    segments: Vec<Segment>,
+    /// One bucket's edges between segments, and the same in order.
+    open: Vec<Edge>,
+    ordered: Vec<Edge>,
+    /// Edges that joined nothing but still may, by `min_size`.
+    refused: Vec<Edge>,
+}
+
+impl Forest {
+    fn segment(
+        &mut self,
+        buckets: &Buckets,
+        width: usize,
+        height: usize,
+        params: &FelzenszwalbParams,
+    ) -> LabelMap {
+        let scale = params.scale / SCALE_UNIT;
+        let steps = neighbour_steps(width);
+        self.reset(width * height, scale);
+        self.join_similar(buckets, &steps, scale);
+        self.join_small(&steps, params.min_size);
+        let roots = (0..self.parent.len() as u32).map(|pixel| find(&mut self.parent, pixel));
+        let labels = roots.collect();
+        LabelMap::from_valid_parts(width, height, labels)
+    }
+
+    fn reset(&mut self, pixels: usize, scale: f64) {
+        self.parent.clear();
+        self.parent.extend(0..pixels as u32);
+        self.segments.clear();
+        let single = Segment {
+            limit: scale,
+            size: 1,
+        };
+        self.segments.resize(pixels, single);
+        self.refused.clear();
+    }
+
+    /// The paper's algorithm 1. An edge inside a segment stays inside, so the others alone are
+    /// put in order, and of those the refused ones alone are kept for [`Self::join_small`].
+    fn join_similar(&mut self, buckets: &Buckets, steps: &[u32; 4], scale: f64) {
+        for bucket in buckets.iter() {
+            let count = self.keep_open(bucket, steps);
+            resize(&mut self.ordered, count);
+            sort_bucket(&self.open[..count], &mut self.ordered);
+            for at in 0..count {
+                self.join_if_similar(self.ordered[at], steps, scale);
+            }
+        }
+    }
+
+    /// Copies the edges that are not visibly within one segment to `open`; returns how many.
+    /// Without a branch, which could not be predicted.
+    fn keep_open(&mut self, bucket: &[Edge], steps: &[u32; 4]) -> usize {
+        resize(&mut self.open, bucket.len());
+        let grandparent = |node: u32| self.parent[self.parent[node as usize] as usize];
+        let mut count = 0;
+        for edge in bucket {
+            let (a, b) = edge.ends(steps);
+            self.open[count] = *edge;
+            count += usize::from(grandparent(a) != grandparent(b));
+        }
+        count
+    }
+
+    fn join_if_similar(&mut self, edge: Edge, steps: &[u32; 4], scale: f64) {
+        let (a, b) = edge.ends(steps);
+        let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
+        if a == b {
+            return;
+        }
+        let limit = |root: u32| self.segments[root as usize].limit;
+        if edge.weight < limit(a).min(limit(b)) {
+            let joined = self.union(a, b);
+            // Edges come in ascending order: this one is the segment's heaviest.
+            joined.limit = edge.weight + scale / f64::from(joined.size);
+        } else {
+            self.refused.push(edge);
+        }
+    }
+
+    fn join_small(&mut self, steps: &[u32; 4], min_size: usize) {
+        for at in 0..self.refused.len() {
+            let (a, b) = self.refused[at].ends(steps);
+            let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
+            let size = |root: u32| self.segments[root as usize].size;
+            let smaller = size(a).min(size(b));
+            if a != b && (smaller as usize) < min_size {
+                self.union(a, b);
+            }
+        }
+    }
+
+    /// Joins two roots, the smaller segment below the larger; returns what they make.
+    fn union(&mut self, a: u32, b: u32) -> &mut Segment {
+        let size = |root: u32| self.segments[root as usize].size;
+        let (root, child) = if size(a) < size(b) { (b, a) } else { (a, b) };
+        let added = size(child);
+        self.parent[child as usize] = root;
+        let joined = &mut self.segments[root as usize];
+        joined.size += added;
+        joined
+    }
+}
+
+/// The root above `node`; halves the path on the way.
+fn find(parent: &mut [u32], mut node: u32) -> u32 {
+    loop {
+        let above = parent[node as usize];
+        let top = parent[above as usize];
+        if above == top {
+            return above;
+        }
+        parent[node as usize] = top;
+        node = top;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHARP: FelzenszwalbParams = FelzenszwalbParams {
+        scale: 20.0,
+        sigma: 0.0,
+        min_size: 0,
+    };
+
+    #[test]
+    fn two_colours_are_two_segments() {
+        let rgb: Vec<u8> = (0..6 * 4)
+            .flat_map(|at| [if at % 6 < 2 { 0 } else { 90 }; 3])
+            .collect();
+        let map = felzenszwalb(&rgb, 6, 4, &SHARP).unwrap();
+        assert_eq!(map.areas(), [8, 16]);
+        assert_eq!(map.bounding_boxes()[1].x, 2);
+        let joined = felzenszwalb(
+            &rgb,
+            6,
+            4,
+            &FelzenszwalbParams {
+                min_size: 9,
+                ..SHARP
+            },
+        );
+        assert_eq!(joined.unwrap().count(), 1);
+    }
+
+    /// "Lighter than" is strict: weight 1/255 against a limit of scale/255.
+    #[test]
+    fn an_edge_at_the_limit_does_not_join() {
+        let count = |scale| {
+            let params = FelzenszwalbParams { scale, ..SHARP };
+            felzenszwalb(&[0, 7, 7, 1, 7, 7], 2, 1, &params)
+                .unwrap()
+                .count()
+        };
+        assert_eq!((count(1.0), count(1.001)), (2, 1));
+    }
+
+    #[test]
+    fn smallest_and_thinnest_images_are_segmented() {
+        for (width, height) in [(1, 1), (1, 9), (9, 1), (2, 2), (1, 2)] {
+            let rgb: Vec<u8> = (0..width * height * 3)
+                .map(|at| (at * 67 % 256) as u8)
+                .collect();
+            let params = FelzenszwalbParams::at_scale(500);
+            let map = felzenszwalb(&rgb, width, height, &params).unwrap();
+            assert_eq!((map.width(), map.height(), map.count()), (width, height, 1));
+            let wide = FelzenszwalbParams {
+                sigma: 30.0,
+                ..SHARP
+            };
+            assert!(felzenszwalb(&rgb, width, height, &wide).is_ok());
+        }
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let message = |rgb: &[u8], width, height, params| {
+            felzenszwalb(rgb, width, height, &params)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(message(&[], 0, 4, SHARP).contains("0x4"));
+        let short = message(&[0; 11], 2, 2, SHARP);
+        assert!(short.contains("11") && short.contains("12"), "{short}");
+        assert!(message(&[0; 3], 1 << 16, 1 << 16, SHARP).contains("too large"));
+        for scale in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let params = FelzenszwalbParams { scale, ..SHARP };
+            assert!(message(&[0; 3], 1, 1, params).starts_with("scale is"));
+        }
+        for sigma in [-0.1, f64::NAN, 1e9] {
+            let params = FelzenszwalbParams { sigma, ..SHARP };
+            assert!(message(&[0; 3], 1, 1, params).starts_with("sigma is"));
+        }
+        assert_eq!(felzenszwalb_scales(&[0; 3], 1, 1, &[]), Ok(vec![]));
+    }
+
+    /// The definition, with nothing shared, bucketed or skipped: integer colours, so that
+    /// squared weights are exact.
+    fn by_definition(rgb: &[u8], width: usize, height: usize, scale: f64, min: usize) -> LabelMap {
+        let pixel = |x: usize, y: usize| y * width + x;
+        let mut edges = Vec::new();
+        for (order, (dx, dy)) in [(1, 0), (0, 1), (1, 1), (-1, 1)].into_iter().enumerate() {
+            for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let (Some(x1), y1) = (x.checked_add_signed(dx), y + dy) else {
+                    continue;
+                };
+                if x1 < width && y1 < height {
+                    let (a, b) = (pixel(x, y), pixel(x1, y1));
+                    let colour = |at: usize, c: usize| f64::from(rgb[3 * at + c]) * (1.0 / 255.0);
+                    let square = |c| (colour(b, c) - colour(a, c)).powi(2);
+                    let weight = (square(0) + square(1) + square(2)).sqrt();
+                    edges.push((weight, order, a, b));
+                }
+            }
+        }
+        edges.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let mut labels: Vec<u32> = (0..(width * height) as u32).collect();
+        let mut heaviest = vec![0.0; labels.len()];
+        let size = |labels: &[u32], of: u32| labels.iter().filter(|&&label| label == of).count();
+        let paint = |labels: &mut [u32], from: u32, to: u32| {
+            labels
+                .iter_mut()
+                .filter(|label| **label == from)
+                .for_each(|label| *label = to);
+        };
+        for &(weight, _, a, b) in &edges {
+            let (a, b) = (labels[a], labels[b]);
+            let limit = |s: u32| heaviest[s as usize] + scale / 255.0 / size(&labels, s) as f64;
+            if a != b && weight < limit(a) && weight < limit(b) {
+                paint(&mut labels, b, a);
+                heaviest[a as usize] = weight;
+            }
+        }
+        for &(_, _, a, b) in &edges {
+            let (a, b) = (labels[a], labels[b]);
+            if a != b && size(&labels, a).min(size(&labels, b)) < min {
+                paint(&mut labels, b, a);
+            }
+        }
+        LabelMap::relabel(width, height, labels).unwrap()
+    }
+
+    fn any_image() -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
+        // Few colours make many equal weights; many colours make none.
+        let colours = prop_oneof![Just(2u8), Just(9), Just(255)];
+        (1..14usize, 1..14usize, colours).prop_flat_map(|(width, height, colours)| {
+            let step = 255 / colours;
+            let rgb = proptest::collection::vec(
+                (0..=colours).prop_map(move |c| c * step),
+                width * height * 3,
+            );
+            (Just(width), Just(height), rgb)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn follows_the_definition(
+            (width, height, rgb) in any_image(),
+            scale in 1.0..2000.0f64,
+            min_size in 0..30usize,
+        ) {
+            let params = FelzenszwalbParams { scale, sigma: 0.0, min_size };
+            let map = felzenszwalb(&rgb, width, height, &params).unwrap();
+            prop_assert_eq!(&map, &by_definition(&rgb, width, height, scale, min_size));
+            let smallest = map.areas().into_iter().min().unwrap() as usize;
+            prop_assert!(map.count() == 1 || smallest >= min_size);
+        }
+
+        #[test]
+        fn sharing_and_reusing_change_nothing(
+            images in proptest::collection::vec(any_image(), 1..4),
+            sigmas in proptest::collection::vec(prop_oneof![Just(0.8), Just(0.0), 0.0..3.0f64], 1..4),
+        ) {
+            let scales: Vec<_> = sigmas
+                .iter()
+                .zip([30.0, 200.0, 900.0])
+                .map(|(&sigma, scale)| FelzenszwalbParams { scale, sigma, min_size: 4 })
+                .collect();
+            let mut workspace = Felzenszwalb::new();
+            for (width, height, rgb) in images {
+                let shared = workspace.segment_scales(&rgb, width, height, &scales).unwrap();
+                for (map, params) in shared.iter().zip(&scales) {
+                    prop_assert_eq!(map, &felzenszwalb(&rgb, width, height, params).unwrap());
+                }
+            }
+        }
+    }
+}

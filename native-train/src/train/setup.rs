@@ -1,0 +1,137 @@
+//! From a configuration to a trainer at its first update, or where a checkpoint left off.
+
+use std::path::Path;
+
+use rmae_core::config::ModelConfig;
+use rmae_core::exec::{Device, Tensors};
+use rmae_core::graph::Recompute;
+use rmae_core::model;
+
+use super::coverage::Coverage;
+use super::metrics::Metrics;
+use super::pictures::Pictures;
+use super::run_dir::{self, SkippedList};
+use super::step_loop::Trainer;
+use super::tensorboard::Events;
+use super::{Event, Start};
+use crate::checkpoint::{self, Checkpoint, TrainState};
+use crate::config::PretrainConfig;
+use crate::data::{Loader, LoaderPosition, scan};
+use crate::error::{Result, TrainError};
+
+/// Losses that a training graph may have.
+pub(super) const LOSSES: [&str; 3] = ["loss", "mae_loss", "region_loss"];
+
+/// Builds everything a run needs.
+pub(super) fn prepare<'a>(
+    config: &'a PretrainConfig,
+    resume: bool,
+    device: &Device,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Trainer<'a>> {
+    run_dir::open(&config.out, resume)?;
+    let files = scan(&config.images)?;
+    let start = start(config, resume, files.len(), observe)?;
+    let config_text = run_dir::write_config(config)?;
+    let graph = model::training_graph(&config.model, config.loader.batch, recompute(config))?;
+    let fetch: Vec<&str> = LOSSES.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
+    let mut params = pollster::block_on(device.params(&start.weights))?;
+    if !start.optimizer.is_empty() {
+        pollster::block_on(params.set_optimizer_state(&start.optimizer))?;
+    }
+    let program = pollster::block_on(device.compile(&graph, &fetch, true))?;
+    let mut coverage = Coverage::new(&config.model);
+    if let Some(coverage) = &mut coverage {
+        coverage.restore(&start.coverage, start.state.coverage_count);
+    }
+    let schedule = config.schedule(files.len());
+    observe(Event::Started(Start {
+        device: device.describe(),
+        images: files.len(),
+        parameters: trained(&config.model)?,
+        images_per_step: config.images_per_step(),
+        first_step: start.state.step,
+        total_steps: schedule.total_steps,
+    }));
+    Ok(Trainer {
+        config,
+        config_text,
+        pictures: Pictures::new(config, device, &files),
+        metrics: Metrics::open(&config.out, start.state.step)?,
+        events: Events::create(&config.out)?,
+        skipped: SkippedList::open(&config.out),
+        saved_step: resume.then_some(start.state.step),
+        loader: Loader::new(files, config.loader.clone(), start.state.position)?,
+        state: start.state,
+        schedule,
+        params,
+        program,
+        coverage,
+    })
+}
+
+fn recompute(config: &PretrainConfig) -> Recompute {
+    if config.recompute { Recompute::Segments } else { Recompute::Nothing }
+}
+
+fn trained(model: &ModelConfig) -> Result<usize> {
+    let specs = model::param_specs(model)?;
+    Ok(specs.iter().filter(|s| s.trainable).map(|s| s.shape.iter().product::<usize>()).sum())
+}
+
+/// Fresh weights, or those of the newest readable checkpoint.
+fn start(
+    config: &PretrainConfig,
+    resume: bool,
+    images: usize,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Checkpoint> {
+    if !resume {
+        return fresh(config, images);
+    }
+    let newest = checkpoint::newest(&config.out)?;
+    for problem in newest.broken {
+        observe(Event::Warning(format!("{problem}; going back to the one before it")));
+    }
+    let found = newest.checkpoint;
+    same_model(&newest.path, &found.model, &config.model)?;
+    if found.state.images != images {
+        let before = found.state.images;
+        observe(Event::Warning(format!("the folders hold {images} images, when the run began they held {before}: the order is another one now")));
+    }
+    if found.state.seed != config.seed {
+        let before = found.state.seed;
+        observe(Event::Warning(format!("seed {} instead of {before}: crops, masks and order are others from here on", config.seed)));
+    }
+    Ok(found)
+}
+
+fn fresh(config: &PretrainConfig, images: usize) -> Result<Checkpoint> {
+    let position = LoaderPosition::default();
+    Ok(Checkpoint {
+        model: config.model.clone(),
+        weights: model::init_params(&config.model, config.seed)?,
+        optimizer: Tensors::new(),
+        state: TrainState { step: 0, position, seed: config.seed, images, coverage_count: 0 },
+        coverage: vec![],
+        config: String::new(),
+    })
+}
+
+/// Names the fields in which the model asked for differs from the checkpoint's.
+fn same_model(path: &Path, found: &ModelConfig, asked: &ModelConfig) -> Result<()> {
+    if found == asked {
+        return Ok(());
+    }
+    let fields = |model: &ModelConfig| match serde_json::to_value(model) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let asked = fields(asked);
+    let differ = fields(found).into_iter().filter_map(|(name, value)| {
+        let other = asked.get(&name).filter(|other| **other != value)?;
+        Some(format!("{name} is {value} there and {other} here"))
+    });
+    let problem = format!("is of another model: {}", differ.collect::<Vec<_>>().join(", "));
+    Err(TrainError::checkpoint(path, problem))
+}

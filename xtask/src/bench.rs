@@ -1,0 +1,213 @@
+//! `cargo xtask bench`: this project and another implementation of the same
+//! thing, run in turns on the same machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::toolbox::Toolbox;
+
+/// Flags of `cargo xtask bench`.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// What to compare; everything when none is named
+    parts: Vec<Part>,
+    /// A Python that has the other implementations; without it, one is made in `.tools/venv`
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// How often each side is run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
+    #[arg(last = true)]
+    passed_on: Vec<String>,
+}
+
+/// One comparison.
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// Felzenszwalb-Huttenlocher regions against scikit-image, one core each
+    Fh,
+}
+
+/// How a comparison is run. Both programs take the same arguments, and print one
+/// JSON object with the `seconds` of each of their repetitions.
+struct Comparison {
+    title: &'static str,
+    /// `cargo` arguments that select this project's side.
+    ours: &'static [&'static str],
+    /// The Python script of the other side.
+    theirs: &'static str,
+    /// What the script imports, as Python names it and as pip does.
+    module: &'static str,
+    pip: &'static str,
+    /// Fields that must be equal for the comparison to mean anything.
+    same: &'static [&'static str],
+    /// How many times faster this project must be.
+    target: f64,
+}
+
+impl Part {
+    fn comparison(self) -> Comparison {
+        match self {
+            Self::Fh => Comparison {
+                title: "FH regions, scikit-image / ours",
+                ours: &["-p", "rmae-core", "--example", "fh_bench"],
+                theirs: "benches/peers/fh.py",
+                module: "skimage",
+                pip: "scikit-image==0.26.0",
+                same: &["image_checksum", "scales", "segments"],
+                target: 8.0,
+            },
+        }
+    }
+}
+
+/// Runs the comparisons asked for.
+///
+/// # Errors
+/// When a program is missing or fails, when the two sides did not do the same
+/// thing, or when this project is slower than it should be.
+pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    parts.iter().try_for_each(|part| compare(tools, args, &part.comparison()))
+}
+
+/// Runs both sides in turns, so that a slow moment of the machine hits both.
+fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<()> {
+    println!("\n=== {} ===", comparison.title);
+    let python = python_with(tools, args, comparison)?;
+    tools.run(tools.command("cargo").args(["build", "--release"]).args(comparison.ours))?;
+    let mut ratios = vec![];
+    for round in 1..=args.rounds {
+        let ours = report(tools, our_side(tools, comparison).args(&args.passed_on))?;
+        let theirs = report(tools, their_side(tools, &python, comparison).args(&args.passed_on))?;
+        check_same(comparison, &ours, &theirs)?;
+        let (ours, theirs) = (median_seconds(&ours)?, median_seconds(&theirs)?);
+        println!(
+            "round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}",
+            theirs / ours
+        );
+        ratios.push(theirs / ours);
+    }
+    let ratio = median(&mut ratios).context("no round was run")?;
+    println!("{}: median ratio {ratio:.2}, wanted {}", comparison.title, comparison.target);
+    ensure!(ratio >= comparison.target, "slower than wanted");
+    Ok(())
+}
+
+fn our_side(tools: &Toolbox, comparison: &Comparison) -> Command {
+    let mut command = tools.command("cargo");
+    command.args(["run", "--quiet", "--release"]).args(comparison.ours).arg("--");
+    command
+}
+
+fn their_side(tools: &Toolbox, python: &Path, comparison: &Comparison) -> Command {
+    let mut command = tools.command(python);
+    command.arg(comparison.theirs);
+    command
+}
+
+/// A Python that can import the other implementation.
+fn python_with(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<PathBuf> {
+    match &args.python {
+        Some(python) if imports(tools, python, comparison.module) => Ok(python.clone()),
+        Some(python) => {
+            let (python, package) = (python.display(), comparison.pip);
+            bail!("{python} cannot import it; run `{python} -m pip install {package}`")
+        }
+        None => own_python(tools, comparison),
+    }
+}
+
+/// The project's own Python environment, made and filled when first needed.
+fn own_python(tools: &Toolbox, comparison: &Comparison) -> Result<PathBuf> {
+    let folder = tools.private_tools().join("venv");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    if !python.is_file() {
+        println!("Making a Python environment in {}", folder.display());
+        tools.run(tools.command("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    if !imports(tools, &python, comparison.module) {
+        println!("Installing {}: the implementation to compare with", comparison.pip);
+        tools.run(tools.command(&python).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            comparison.pip,
+        ]))?;
+    }
+    Ok(python)
+}
+
+fn imports(tools: &Toolbox, python: &Path, module: &str) -> bool {
+    let mut command = tools.command(python);
+    tools.capture(command.args(["-c", &format!("import {module}")])).is_some()
+}
+
+/// The JSON object that a program prints as its last line.
+fn report(tools: &Toolbox, command: &mut Command) -> Result<Value> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = tools.capture(command).with_context(|| format!("{name} failed"))?;
+    let line = output.lines().last().with_context(|| format!("{name} printed nothing"))?;
+    serde_json::from_str(line).with_context(|| format!("{name} printed no JSON, but: {line}"))
+}
+
+fn check_same(comparison: &Comparison, ours: &Value, theirs: &Value) -> Result<()> {
+    for &field in comparison.same {
+        let (ours, theirs) = (&ours[field], &theirs[field]);
+        ensure!(ours == theirs, "the two sides differ in `{field}`: ours {ours}, theirs {theirs}");
+    }
+    Ok(())
+}
+
+fn median_seconds(report: &Value) -> Result<f64> {
+    let seconds = report["seconds"].as_array().context("a report without `seconds`")?;
+    let mut seconds: Vec<f64> =
+        seconds.iter().filter_map(Value::as_f64).filter(|&s| s > 0.0).collect();
+    median(&mut seconds).context("no positive number in `seconds`")
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    let lower = if values.len().is_multiple_of(2) { values[middle - 1] } else { upper };
+    Some(f64::midpoint(lower, upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn a_report_needs_seconds() {
+        assert_eq!(median_seconds(&json!({ "seconds": [0.5, 0.25, 1.0] })).ok(), Some(0.5));
+        for wrong in [json!({}), json!({ "seconds": [] }), json!({ "seconds": [0.0, -1.0, "x"] })] {
+            assert!(median_seconds(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sides_that_did_different_things_are_not_compared() {
+        let comparison = Part::Fh.comparison();
+        let report =
+            |segments: u32| json!({ "image_checksum": 1, "scales": [500], "segments": [segments] });
+        assert!(check_same(&comparison, &report(3), &report(3)).is_ok());
+        let error = check_same(&comparison, &report(3), &report(4));
+        assert!(error.is_err_and(|error| error.to_string().contains("segments")));
+    }
+}

@@ -1,0 +1,155 @@
+//! The stages of `cargo xtask test`: each one command, all run, none skipped.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::needs;
+use crate::page;
+use crate::summary::{Outcome, Summary};
+use crate::toolbox::Toolbox;
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// Seconds after which a test in the browser is given up: SwiftShader compiles
+/// and runs GPU kernels on the CPU, on whatever machine this is.
+const BROWSER_TIMEOUT: &str = "600";
+
+/// One step of a test run.
+pub(crate) struct Stage {
+    name: &'static str,
+    run: fn(&Toolbox) -> Result<()>,
+}
+
+const FORMAT: Stage = Stage {
+    name: "format",
+    run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])),
+};
+const CLIPPY: Stage = Stage {
+    name: "clippy",
+    run: |tools| {
+        tools.run(&mut cargo(
+            tools,
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        ))
+    },
+};
+const CLIPPY_WASM: Stage = Stage {
+    name: "clippy, wasm32",
+    run: |tools| {
+        let target = ["clippy", "-p", "rmae-web", "--target", WASM, "--tests"];
+        tools.run(&mut cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
+    },
+};
+const TESTS: Stage = Stage {
+    name: "tests",
+    // A machine without any adapter must fail the GPU tests, not skip them.
+    run: |tools| tools.run(cargo(tools, &["test", "--workspace"]).env("RMAE_REQUIRE_GPU", "1")),
+};
+const DOCS: Stage = Stage {
+    name: "documentation",
+    run: |tools| {
+        let mut command = cargo(tools, &["doc", "--workspace", "--no-deps"]);
+        tools.run(command.env("RUSTDOCFLAGS", "-D warnings"))
+    },
+};
+const LICENCES: Stage = Stage {
+    name: "licences and sources",
+    run: |tools| {
+        tools.run(&mut cargo(
+            tools,
+            &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
+        ))
+    },
+};
+const BROWSER: Stage = Stage { name: "browser", run: browser_tests };
+const PAGE: Stage = Stage {
+    name: "page",
+    run: |tools| page::build(tools, "dev").and_then(|dist| page::look(tools, dist)),
+};
+
+/// Everything.
+pub(crate) const ALL: &[Stage] =
+    &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, BROWSER, PAGE];
+/// What a person runs between two edits.
+pub(crate) const QUICK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS];
+/// Lints alone.
+pub(crate) const CHECK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM];
+
+/// Runs every stage, whatever happens to the others, and prints the summary.
+/// True when all of them passed.
+pub(crate) fn run(tools: &Toolbox, stages: &[Stage]) -> bool {
+    let mut summary = Summary::default();
+    for (index, stage) in stages.iter().enumerate() {
+        println!("\n=== {}/{} {} ===", index + 1, stages.len(), stage.name);
+        summary.0.push(run_stage(tools, stage));
+    }
+    println!("\n=== summary ===\n{summary}");
+    summary.failed() == 0
+}
+
+fn run_stage(tools: &Toolbox, stage: &Stage) -> Outcome {
+    let start = Instant::now();
+    let result = (stage.run)(tools);
+    let failure = result.err().map(|error| format!("{error:#}"));
+    if let Some(reason) = &failure {
+        println!("FAILED: {reason}");
+    }
+    Outcome { stage: stage.name, failure, time: start.elapsed() }
+}
+
+fn cargo(tools: &Toolbox, words: &[&str]) -> Command {
+    let mut command = tools.command("cargo");
+    command.args(words);
+    command
+}
+
+/// The core's tests in a real browser; `web/webdriver.json` holds its flags.
+fn browser_tests(tools: &Toolbox) -> Result<()> {
+    let runner = tools
+        .find("wasm-bindgen-test-runner")
+        .context("wasm-bindgen-test-runner is not on PATH; run `cargo xtask setup`")?;
+    let driver = needs::chromedriver(tools)
+        .context("chromedriver is not on PATH; run `cargo xtask setup`")?;
+    let mut command = cargo(tools, &["test", "-p", "rmae-web", "--target", WASM]);
+    command
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
+        .env("CHROMEDRIVER", driver)
+        .env("WASM_BINDGEN_TEST_TIMEOUT", BROWSER_TIMEOUT);
+    tools.run(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_runs_are_parts_of_the_whole() {
+        let names: Vec<_> = ALL.iter().map(|stage| stage.name).collect();
+        for stage in QUICK.iter().chain(CHECK) {
+            assert!(names.contains(&stage.name), "{}", stage.name);
+        }
+    }
+
+    #[test]
+    fn a_stage_that_cannot_start_is_a_failure() {
+        let tools = Toolbox::new(std::env::temp_dir());
+        let absent = Stage {
+            name: "absent",
+            run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")),
+        };
+        let outcome = run_stage(&tools, &absent);
+        assert!(outcome.failure.is_some_and(|why| why.contains("no-such-program-anywhere")));
+        assert!(!run(&tools, &[absent]));
+    }
+
+    #[test]
+    fn later_stages_run_after_a_failure() {
+        let tools = Toolbox::new(std::env::temp_dir());
+        let broken = || Stage { name: "broken", run: |_| anyhow::bail!("on purpose") };
+        let summary = [broken(), broken()].map(|stage| run_stage(&tools, &stage));
+        assert_eq!(summary.len(), 2);
+        assert!(!run(&tools, &[broken(), broken()]));
+    }
+}
