@@ -4,7 +4,8 @@
 
 mod op_cases;
 
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
@@ -19,8 +20,24 @@ use rmae_core::ops::reduce::SumAxis;
 use rmae_core::optim::AdamW;
 use rmae_core::tensor::HostTensor;
 
+/// A device that no other test uses at the same time: software adapters take all cores for one test,
+/// and memory is measured.
+struct Alone {
+    device: Device,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Alone {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
 /// Any adapter, software ones included; none is a skip, or a failure where RMAE_REQUIRE_GPU is 1.
-fn gpu() -> Option<Device> {
+fn gpu() -> Option<Alone> {
+    static TURN: Mutex<()> = Mutex::new(());
     static DEVICE: OnceLock<Option<GpuDevice>> = OnceLock::new();
     let open = || match block_on(GpuDevice::new(&AdapterChoice::Any)) {
         Ok(device) => Some(device),
@@ -33,7 +50,9 @@ fn gpu() -> Option<Device> {
             None
         }
     };
-    DEVICE.get_or_init(open).clone().map(Device::Gpu)
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = DEVICE.get_or_init(open).clone()?;
+    Some(Alone { device: Device::Gpu(device), _turn: turn })
 }
 
 fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
@@ -45,12 +64,11 @@ fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
     block_on(program.run(&mut params, inputs)).unwrap().remove("y").unwrap()
 }
 
-/// The worst difference, relative to the largest number of the tensor.
+/// The worst difference, relative to the largest number of the tensor; NaN is the worst of all.
 fn worst(a: &HostTensor, b: &HostTensor) -> f64 {
     let (a, b) = (a.to_f64(), b.to_f64());
     let scale = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
-    let error =
-        |(x, y): (&f64, &f64)| if x.is_nan() { f64::INFINITY } else { (x - y).abs() / scale };
+    let error = |(x, y): (&f64, &f64)| if x.is_nan() { f64::INFINITY } else { (x - y).abs() / scale };
     a.iter().zip(&b).map(error).fold(0.0, f64::max)
 }
 
@@ -60,9 +78,7 @@ fn every_op_agrees_with_its_cpu_twin() {
     let mut bad = vec![];
     for Case { name, graph, inputs } in all() {
         let want = run(&Device::cpu(Precision::F64), &graph, &inputs);
-        let start = std::time::Instant::now();
         let have = run(&device, &graph, &inputs);
-        println!("{:8.3} s  {name} -> {:?}", start.elapsed().as_secs_f64(), want.shape());
         assert_eq!(have.shape(), want.shape(), "{name}");
         let error = worst(&have, &want);
         if error > 2e-5 {
@@ -101,11 +117,7 @@ fn infinities_and_nan_stay_where_they_belong() {
     for value in [f32::INFINITY, f32::NAN] {
         let cases = [
             spoil(case("gelu", Gelu, &[row(9)]), 4, value),
-            spoil(
-                case("norm", LayerNorm { eps: 1e-6 }, &[matrix(5, 70), row(70), row(70)]),
-                75,
-                value,
-            ),
+            spoil(case("norm", LayerNorm { eps: 1e-6 }, &[matrix(5, 70), row(70), row(70)]), 75, value),
             spoil(case("linear", Linear, &[matrix(70, 20), matrix(66, 20), row(66)]), 333, value),
         ];
         for Case { name, graph, inputs } in cases {
@@ -128,9 +140,8 @@ fn small_network() -> (Graph, Tensors, Tensors) {
     let h = g.apply(Reshape { shape: vec![2, 3, 12] }, &[h]).unwrap();
     let y = g.apply(Linear, &[h, w2]).unwrap();
     let y = g.apply(Gelu, &[y]).unwrap();
-    let loss = g
-        .apply(SumAxis { outer: 1, n: 18, inner: 1, scale: 1.0 / 18.0, shape: vec![1] }, &[y])
-        .unwrap();
+    let loss =
+        g.apply(SumAxis { outer: 1, n: 18, inner: 1, scale: 1.0 / 18.0, shape: vec![1] }, &[y]).unwrap();
     g.set_output("loss", loss);
     gradient(&mut g, loss, Recompute::Nothing).unwrap();
     let mut random = Random::new(3);
@@ -169,8 +180,7 @@ fn train(device: &Device, adamw: &AdamW) -> Trained {
         for _ in 0..2 {
             block_on(program.run(&mut params, &inputs)).unwrap();
         }
-        let report =
-            block_on(params.step(&AdamW { step, grad_scale: 0.5, ..adamw.clone() })).unwrap();
+        let report = block_on(params.step(&AdamW { step, grad_scale: 0.5, ..adamw.clone() })).unwrap();
         assert!(report.applied);
         norms.push(report.grad_norm);
         assert!(block_on(params.gradients()).unwrap().is_empty(), "a step clears the gradients");
@@ -195,12 +205,7 @@ fn training_agrees_with_the_cpu() {
     for clip_norm in [None, Some(0.05)] {
         let adamw = AdamW { lr: 1e-2, clip_norm, ..AdamW::default() };
         let (have, want) = (train(&device, &adamw), train(&Device::cpu(Precision::F64), &adamw));
-        assert!(
-            (have.loss - want.loss).abs() < 1e-5 * want.loss.abs(),
-            "{} {}",
-            have.loss,
-            want.loss
-        );
+        assert!((have.loss - want.loss).abs() < 1e-5 * want.loss.abs(), "{} {}", have.loss, want.loss);
         for (h, w) in have.norms.iter().zip(&want.norms) {
             assert!((h - w).abs() < 1e-5 * w, "{h} {w}");
         }
@@ -239,8 +244,7 @@ fn optimizer_state_can_be_taken_away_and_brought_back() {
     let mut params = block_on(device.params(&weights)).unwrap();
     assert!(block_on(params.optimizer_state()).unwrap().is_empty());
     step(&mut params, 1);
-    let (middle, state) =
-        (block_on(params.weights()).unwrap(), block_on(params.optimizer_state()).unwrap());
+    let (middle, state) = (block_on(params.weights()).unwrap(), block_on(params.optimizer_state()).unwrap());
     step(&mut params, 2);
     let mut again = block_on(device.params(&middle)).unwrap();
     block_on(again.set_optimizer_state(&state)).unwrap();
@@ -266,10 +270,7 @@ fn bad_inputs_and_weights_are_named() {
     weights.remove("fc2.weight");
     let mut params = block_on(device.params(&weights)).unwrap();
     assert!(message(block_on(program.run(&mut params, &inputs))).contains("fc2.weight"));
-    assert!(matches!(
-        block_on(device.compile(&graph, &["nothing"], false)),
-        Err(Error::UnknownName { .. })
-    ));
+    assert!(matches!(block_on(device.compile(&graph, &["nothing"], false)), Err(Error::UnknownName { .. })));
 }
 
 #[test]
@@ -279,16 +280,13 @@ fn a_buffer_over_the_limit_is_out_of_memory_with_need_limit_and_advice() {
     let y = graph.apply(Fill { shape: vec![1 << 32], value: 0.0 }, &[]).unwrap();
     graph.set_output("y", y);
     let error = block_on(device.compile(&graph, &["y"], false)).unwrap_err();
-    let Error::OutOfMemory { need_bytes, limit_bytes, advice, .. } = &error else {
-        panic!("{error}")
-    };
+    let Error::OutOfMemory { need_bytes, limit_bytes, advice, .. } = &error else { panic!("{error}") };
     assert!(*need_bytes == 1 << 34 && *limit_bytes > 0 && advice.contains("--batch"), "{error}");
 }
 
 #[test]
 fn repeated_runs_and_programs_leak_nothing() {
-    let Some(Device::Gpu(gpu)) = gpu() else { return };
-    let device = Device::Gpu(gpu.clone());
+    let Some(device) = gpu() else { return };
     let (graph, inputs, weights) = small_network();
     let mut params = block_on(device.params(&weights)).unwrap();
     let mut round = |runs: usize| {
@@ -313,7 +311,8 @@ fn resident_bytes() -> u64 {
 
 #[test]
 fn a_device_measures_its_speed() {
-    let Some(Device::Gpu(gpu)) = gpu() else { return };
+    let Some(alone) = gpu() else { return };
+    let Device::Gpu(gpu) = &alone.device else { return };
     let gflops = block_on(gpu.measure_gflops()).unwrap();
     assert!(gflops.is_finite() && gflops > 0.01, "{gflops}");
 }
@@ -323,8 +322,7 @@ fn software_adapters_are_only_taken_when_asked_for() {
     let reports = block_on(rmae_core::gpu::adapters());
     let hardware = block_on(GpuDevice::new(&AdapterChoice::Hardware));
     assert_eq!(hardware.is_ok(), reports.iter().any(|r| !r.software));
-    let none =
-        block_on(GpuDevice::new(&AdapterChoice::Named("no such adapter".into()))).unwrap_err();
+    let none = block_on(GpuDevice::new(&AdapterChoice::Named("no such adapter".into()))).unwrap_err();
     assert!(matches!(none, Error::NoAdapter(_)));
     if let Some(first) = reports.first() {
         assert!(block_on(GpuDevice::new(&AdapterChoice::Named(first.name.to_uppercase()))).is_ok());

@@ -12,6 +12,7 @@ use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overr
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use rmae_core::graph::Source;
+use rmae_core::ops::Op;
 use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Scalar, Slot, all};
 
 /// Every dispatch that the ops of the kernel tests, and the executor itself, produce.
@@ -70,17 +71,16 @@ fn every_specialisation_validates_and_translates() {
     for ((name, constants), (kernel, values)) in &specialisations {
         let (module, info) = parse(kernel);
         let values: PipelineConstants = values.iter().map(|&(k, v)| (k.to_string(), v)).collect();
-        let (module, info) =
-            process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values)
-                .unwrap_or_else(|e| panic!("{name} {constants}: {e}"));
+        let (module, info) = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values)
+            .unwrap_or_else(|e| panic!("{name} {constants}: {e}"));
         translate(&module, &info).unwrap_or_else(|e| panic!("{name} {constants}: {e}"));
     }
 }
 
 /// To what Vulkan, Metal and DX12 take.
 fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
-    let words = spv::write_vec(module, info, &spv::Options::default(), None)
-        .map_err(|e| format!("SPIR-V: {e}"))?;
+    let words =
+        spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
     assert!(words.len() > 50);
     let (text, reflection) =
         msl::write_string(module, info, &msl::Options::default(), &msl::PipelineOptions::default())
@@ -102,11 +102,7 @@ fn params_and_bindings_are_what_the_lowerings_hand_over() {
     for d in dispatches() {
         let (module, _) = parse(d.kernel);
         let name = d.kernel.name;
-        assert_eq!(
-            params_of(&module),
-            d.params.iter().map(kind_of).collect::<Vec<_>>(),
-            "{name}: Params"
-        );
+        assert_eq!(params_of(&module), d.params.iter().map(kind_of).collect::<Vec<_>>(), "{name}: Params");
         let bindings = bindings_of(&module);
         if !d.bindings.is_empty() && d.kernel.name != "accumulate" && d.kernel.name != "adamw" {
             let written: Vec<bool> = d.bindings.iter().map(|s| matches!(s, Slot::Output)).collect();
@@ -116,8 +112,7 @@ fn params_and_bindings_are_what_the_lowerings_hand_over() {
                 assert_eq!(*writable, i == last, "{name}: only the last binding is written");
             }
         }
-        let known: BTreeSet<&str> =
-            module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+        let known: BTreeSet<&str> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
         let given: BTreeSet<&str> = d.constants.iter().map(|(n, _)| *n).collect();
         assert_eq!(known, given, "{name}: overrides");
     }
@@ -125,8 +120,7 @@ fn params_and_bindings_are_what_the_lowerings_hand_over() {
 
 /// The kinds of the fields of `Params`, which must be scalars of 4 bytes without gaps.
 fn params_of(module: &Module) -> Vec<ScalarKind> {
-    let uniform =
-        module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).unwrap().1;
+    let uniform = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).unwrap().1;
     let binding = uniform.binding.as_ref().unwrap();
     assert_eq!((binding.group, binding.binding), (0, 0));
     let TypeInner::Struct { members, span } = &module.types[uniform.ty].inner else {
@@ -135,9 +129,7 @@ fn params_of(module: &Module) -> Vec<ScalarKind> {
     assert_eq!(*span as usize, 4 * members.len());
     let field = |(i, m): (usize, &naga::StructMember)| {
         assert_eq!(m.offset as usize, 4 * i);
-        let TypeInner::Scalar(scalar) = module.types[m.ty].inner else {
-            panic!("a field is no scalar")
-        };
+        let TypeInner::Scalar(scalar) = module.types[m.ty].inner else { panic!("a field is no scalar") };
         assert_eq!(scalar.width, 4);
         scalar.kind
     };
@@ -156,14 +148,10 @@ fn bindings_of(module: &Module) -> Vec<bool> {
     let mut found = BTreeMap::new();
     for (_, v) in module.global_variables.iter() {
         if let AddressSpace::Storage { access } = v.space {
-            found
-                .insert(v.binding.as_ref().unwrap().binding, access.contains(StorageAccess::STORE));
+            found.insert(v.binding.as_ref().unwrap().binding, access.contains(StorageAccess::STORE));
         }
     }
-    assert_eq!(
-        found.keys().copied().collect::<Vec<_>>(),
-        (1..=found.len() as u32).collect::<Vec<_>>()
-    );
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), (1..=found.len() as u32).collect::<Vec<_>>());
     found.into_values().collect()
 }
 
@@ -178,20 +166,28 @@ fn dispatches_stay_inside_the_default_limits() {
         );
         assert!(d.bindings.len() <= 8 && d.params.len() <= 64);
         let (module, info) = parse(d.kernel);
-        let values: PipelineConstants =
-            d.constants.iter().map(|&(k, v)| (k.to_string(), v)).collect();
+        let values: PipelineConstants = d.constants.iter().map(|&(k, v)| (k.to_string(), v)).collect();
         let (module, _) =
-            process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values)
-                .unwrap();
+            process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values).unwrap();
         assert!(module.entry_points[0].workgroup_size.iter().product::<u32>() <= 256);
-        let shared =
-            module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+        let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
-        assert!(
-            bytes <= 16384,
-            "{} {:?}: {bytes} bytes of workgroup memory",
-            d.kernel.name,
-            d.constants
-        );
+        assert!(bytes <= 16384, "{} {:?}: {bytes} bytes of workgroup memory", d.kernel.name, d.constants);
     }
+}
+
+#[test]
+fn long_products_are_split_by_rows_into_short_dispatches() {
+    let (rows, k, out) = (200_000, 4096, 1000);
+    let io = Lowering { inputs: vec![vec![rows, k], vec![out, k], vec![out]], output: vec![rows, out] };
+    let dispatches = rmae_core::ops::linear::Linear.lower(&io);
+    assert!(dispatches.len() > 1);
+    let mut next = 0;
+    for d in &dispatches {
+        assert_eq!(d.params[3], Scalar::U32(next), "the first row of tiles");
+        let tile_rows = d.workgroups[1];
+        assert!(2.0 * 64.0 * f64::from(tile_rows) * (k * out) as f64 <= 2e10);
+        next += tile_rows;
+    }
+    assert_eq!(next as usize, rows.div_ceil(64));
 }

@@ -44,8 +44,7 @@ impl Random {
     }
 
     pub fn next(&mut self) -> u32 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32
     }
 
@@ -74,19 +73,16 @@ fn inverse(ids: &[u32]) -> Vec<u32> {
 fn tensor(of: &Of, random: &mut Random) -> HostTensor {
     let numel = |shape: &[usize]| shape.iter().product::<usize>();
     match of {
-        Of::Real(shape) => {
-            HostTensor::f32(shape, (0..numel(shape)).map(|_| random.real()).collect())
-        }
+        Of::Real(shape) => HostTensor::f32(shape, (0..numel(shape)).map(|_| random.real()).collect()),
         Of::Binary(shape) => {
             HostTensor::f32(shape, (0..numel(shape)).map(|_| (random.next() % 2) as f32).collect())
         }
         Of::Shuffle(b, l) => {
             HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| random.permutation(*l)).collect())
         }
-        Of::Restore(b, l) => HostTensor::u32(
-            &[*b, *l],
-            (0..*b).flat_map(|_| inverse(&random.permutation(*l))).collect(),
-        ),
+        Of::Restore(b, l) => {
+            HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| inverse(&random.permutation(*l))).collect())
+        }
     }
     .unwrap()
 }
@@ -146,15 +142,8 @@ fn elementwise() -> Vec<Case> {
 fn linear() -> Vec<Case> {
     let mut cases = vec![];
     // (rows, in, out): one, primes, a tile, just above one, deep enough to share out the sum.
-    let sizes = [
-        (1, 1, 1),
-        (7, 13, 5),
-        (64, 64, 64),
-        (65, 17, 66),
-        (130, 129, 67),
-        (1100, 24, 37),
-        (5, 1100, 3),
-    ];
+    let sizes =
+        [(1, 1, 1), (7, 13, 5), (64, 64, 64), (65, 17, 66), (130, 129, 67), (1100, 24, 37), (5, 1100, 3)];
     for (rows, k, out) in sizes {
         let (x, w, dy) = (real(&[rows, k]), real(&[out, k]), real(&[rows, out]));
         cases.push(case("bias", Linear, &[x.clone(), w.clone(), real(&[out])]));
@@ -162,11 +151,7 @@ fn linear() -> Vec<Case> {
         cases.push(case("dx", LinearGradInput { shape: vec![rows, k] }, &[dy.clone(), w]));
         cases.push(case("dw", LinearGradWeight { shape: vec![out, k] }, &[dy, x]));
     }
-    cases.push(case(
-        "patch embedding",
-        Linear,
-        &[real(&[2, 9, 48]), real(&[10, 3, 4, 4]), real(&[10])],
-    ));
+    cases.push(case("patch embedding", Linear, &[real(&[2, 9, 48]), real(&[10, 3, 4, 4]), real(&[10])]));
     cases
 }
 
@@ -179,10 +164,9 @@ fn reduce() -> Vec<Case> {
         let op = BroadcastAxis { outer, n, inner, scale: 0.5, shape: vec![outer, n, inner] };
         case("broadcast", op, &[real(&[outer, inner])])
     };
-    let mut cases: Vec<Case> =
-        [(1, 1, 1), (3, 5, 7), (1, 129, 3), (2, 128, 65), (1, 9001, 1), (3, 4200, 5)]
-            .map(|(o, n, i)| sum(o, n, i))
-            .into();
+    let mut cases: Vec<Case> = [(1, 1, 1), (3, 5, 7), (1, 129, 3), (2, 128, 65), (1, 9001, 1), (3, 4200, 5)]
+        .map(|(o, n, i)| sum(o, n, i))
+        .into();
     cases.extend([(1, 1, 1), (3, 5, 7), (2, 100, 13)].map(|(o, n, i)| repeat(o, n, i)));
     cases.push(case("outer", OuterAdd, &[real(&[2, 3, 5]), real(&[2, 7, 5])]));
     let swap = SwapAxes { outer: 2, a: 3, b: 5, inner: 7, shape: vec![2, 5, 3, 7] };
@@ -196,48 +180,27 @@ fn layer_norm() -> Vec<Case> {
         let (x, c) = (real(&[rows, cols]), real(&[cols]));
         cases.push(case("norm", LayerNorm { eps: 1e-6 }, &[x.clone(), c.clone(), c.clone()]));
         cases.push(case("dx", LayerNormGradInput { eps: 1e-6 }, &[x.clone(), c, x.clone()]));
-        cases.push(case(
-            "dgamma",
-            LayerNormGradGamma { eps: 1e-6, shape: vec![cols] },
-            &[x.clone(), x],
-        ));
+        cases.push(case("dgamma", LayerNormGradGamma { eps: 1e-6, shape: vec![cols] }, &[x.clone(), x]));
     }
     cases
 }
 
 fn attention() -> Vec<Case> {
     let mut cases = vec![];
-    for (n, t, heads, hd) in [
-        (1, 1, 1, 4),
-        (2, 5, 3, 6),
-        (2, 65, 2, 16),
-        (1, 131, 1, 64),
-        (1, 66, 2, 80),
-        (1, 9, 1, 128),
-    ] {
+    for (n, t, heads, hd) in
+        [(1, 1, 1, 4), (2, 5, 3, 6), (2, 65, 2, 16), (1, 131, 1, 64), (1, 66, 2, 80), (1, 9, 1, 128)]
+    {
         let (layout, dim) = (Layout::fused(heads, heads * hd), heads * hd);
         let (qkv, dy) = (real(&[n, t, 3 * dim]), real(&[n, t, dim]));
-        cases.push(case(
-            "self",
-            Attention { layout, order_invariant: false },
-            std::slice::from_ref(&qkv),
-        ));
+        cases.push(case("self", Attention { layout, order_invariant: false }, std::slice::from_ref(&qkv)));
         cases.push(case("dqkv", AttentionGrad { layout, target: Target::Qkv }, &[qkv, dy]));
     }
     for (n, tq, tk, heads, hd) in [(2, 3, 70, 2, 5), (1, 67, 33, 1, 8)] {
         let (layout, dim) = (Layout::cross(heads, heads * hd), heads * hd);
         let (q, kv, dy) = (real(&[n, tq, dim]), real(&[n, tk, 2 * dim]), real(&[n, tq, dim]));
-        cases.push(case(
-            "cross",
-            Attention { layout, order_invariant: true },
-            &[q.clone(), kv.clone()],
-        ));
+        cases.push(case("cross", Attention { layout, order_invariant: true }, &[q.clone(), kv.clone()]));
         for target in [Target::Q, Target::Kv] {
-            cases.push(case(
-                "grad",
-                AttentionGrad { layout, target },
-                &[q.clone(), kv.clone(), dy.clone()],
-            ));
+            cases.push(case("grad", AttentionGrad { layout, target }, &[q.clone(), kv.clone(), dy.clone()]));
         }
     }
     cases
@@ -273,11 +236,7 @@ fn patches() -> Vec<Case> {
     let mut cases = vec![];
     for (n, c, h, w, patch) in [(1, 1, 4, 4, 4), (2, 3, 8, 12, 4), (2, 1, 10, 5, 5)] {
         for layout in [PatchLayout::ChannelsFirst, PatchLayout::ChannelsLast] {
-            cases.push(case(
-                "patchify",
-                Patchify { patch, layout, subtract: 0.5 },
-                &[real(&[n, c, h, w])],
-            ));
+            cases.push(case("patchify", Patchify { patch, layout, subtract: 0.5 }, &[real(&[n, c, h, w])]));
         }
     }
     for (rows, cols) in [(1, 2), (7, 48), (70, 65)] {
@@ -289,18 +248,9 @@ fn patches() -> Vec<Case> {
 fn losses() -> Vec<Case> {
     let mut cases = vec![];
     for (b, k, l, visible, p) in [(1, 1, 2, 1, 1), (2, 3, 9, 2, 16), (3, 2, 49, 12, 67)] {
-        let (pred, target, ids, one) =
-            (real(&[b, l, p]), real(&[b, l, p]), Of::Restore(b, l), real(&[1]));
-        cases.push(case(
-            "mse",
-            MaskedMse { visible },
-            &[pred.clone(), target.clone(), ids.clone()],
-        ));
-        cases.push(case(
-            "mse",
-            MaskedMseGrad { visible },
-            &[pred, target, ids.clone(), one.clone()],
-        ));
+        let (pred, target, ids, one) = (real(&[b, l, p]), real(&[b, l, p]), Of::Restore(b, l), real(&[1]));
+        cases.push(case("mse", MaskedMse { visible }, &[pred.clone(), target.clone(), ids.clone()]));
+        cases.push(case("mse", MaskedMseGrad { visible }, &[pred, target, ids.clone(), one.clone()]));
         let (logits, target) = (real(&[b, k, l, p]), Of::Binary(vec![b, k, l, p]));
         let background_weight = 0.25;
         let inputs = [logits, target, ids, one];
