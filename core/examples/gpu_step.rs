@@ -36,7 +36,8 @@ fn main() {
         println!("{} dispatches, {} MiB of buffers", p.dispatches(), p.buffer_bytes() >> 20);
     }
     let results: Vec<_> = graph.gradients().values().copied().collect();
-    println!("{:.1} GFLOP a run", graph.cost(&results).flops as f64 / 1e9);
+    let cost = graph.cost(&results);
+    println!("{:.1} GFLOP a run, {} MiB alive at most", cost.flops as f64 / 1e9, cost.peak_bytes >> 20);
     let mut inputs = Tensors::new();
     for node in graph.nodes() {
         let Source::Input { name } = &node.source else { continue };
