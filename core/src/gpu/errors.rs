@@ -85,12 +85,23 @@ pub(crate) async fn scoped<T>(
 ) -> Result<T> {
     reports.check()?;
     let (result, errors) = {
-        let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
+        let filters = [
+            wgpu::ErrorFilter::Internal,
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::OutOfMemory,
+        ];
         let scopes = filters.map(|filter| device.push_error_scope(filter));
         let result = work();
         // Scopes end in the reverse order of their beginning.
         let [internal, validation, memory] = scopes;
-        (result, [Box::pin(memory.pop()) as Popped, Box::pin(validation.pop()), Box::pin(internal.pop())])
+        (
+            result,
+            [
+                Box::pin(memory.pop()) as Popped,
+                Box::pin(validation.pop()),
+                Box::pin(internal.pop()),
+            ],
+        )
     };
     for error in errors {
         if let Some(error) = error.await {

@@ -53,7 +53,12 @@ impl GpuDevice {
     pub(crate) async fn params(&self, weights: &Tensors) -> Result<GpuParams> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let need = weights.values().map(|t| 4 * t.len() as u64).sum();
-        let upload = || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
+        let upload = || {
+            weights
+                .iter()
+                .map(|(name, tensor)| self.upload_weight(name, tensor))
+                .collect::<Result<_>>()
+        };
         let weights = self.scoped("weights", need, upload).await?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Ok(GpuParams { device: self.clone(), id, weights, optimizer: None })
@@ -90,7 +95,11 @@ impl GpuParams {
 
     pub(super) fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let have = &self.get(name)?.shape;
-        if have == shape { Ok(()) } else { Err(problem(name, format!("has shape {have:?}, expected {shape:?}"))) }
+        if have == shape {
+            Ok(())
+        } else {
+            Err(problem(name, format!("has shape {have:?}, expected {shape:?}")))
+        }
     }
 
     fn get(&self, name: &str) -> Result<&Weight> {
@@ -107,7 +116,8 @@ impl GpuParams {
 
     /// Makes the gradient sum of a weight if there is none, and notes that a run adds to it.
     pub(super) fn collect_gradient(&mut self, name: &str) -> Result<()> {
-        let weight = self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;
+        let weight =
+            self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;
         if weight.gradient.is_none() {
             weight.gradient = Some(self.device.storage(name, weight.len())?);
         }
@@ -137,10 +147,13 @@ impl GpuParams {
     }
 
     async fn read(&self, found: Vec<(String, &Weight, &wgpu::Buffer)>) -> Result<Tensors> {
-        let sources: Vec<_> = found.iter().map(|&(_, weight, buffer)| (buffer, weight.bytes())).collect();
+        let sources: Vec<_> =
+            found.iter().map(|&(_, weight, buffer)| (buffer, weight.bytes())).collect();
         let bytes = self.device.read_buffers(&sources).await?;
         let tensors = found.into_iter().zip(bytes);
-        tensors.map(|((name, w, _), bytes)| Ok((name, HostTensor::f32(&w.shape, reals(&bytes))?))).collect()
+        tensors
+            .map(|((name, w, _), bytes)| Ok((name, HostTensor::f32(&w.shape, reals(&bytes))?)))
+            .collect()
     }
 
     pub(crate) async fn set_optimizer_state(&mut self, state: &Tensors) -> Result<()> {
@@ -153,12 +166,20 @@ impl GpuParams {
         let mut moments = vec![];
         for (key, mean) in state {
             let Some(name) = key.strip_prefix("exp_avg.") else { continue };
-            let shape = &self.weights.get(name).ok_or_else(|| problem(key, "no weight of this name"))?.shape;
+            let shape = &self
+                .weights
+                .get(name)
+                .ok_or_else(|| problem(key, "no weight of this name"))?
+                .shape;
             let square_key = format!("exp_avg_sq.{name}");
-            let square = state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
+            let square =
+                state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
             check_shape(key, mean, shape)?;
             check_shape(&square_key, square, shape)?;
-            let buffers = Moments { mean: self.device.upload(key, mean)?, square: self.device.upload(&square_key, square)? };
+            let buffers = Moments {
+                mean: self.device.upload(key, mean)?,
+                square: self.device.upload(&square_key, square)?,
+            };
             moments.push((name, buffers));
         }
         self.weights.values_mut().for_each(|w| w.moments = None);

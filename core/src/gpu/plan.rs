@@ -72,7 +72,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans the evaluation of the outputs named in `fetch` and, with `train`, of all gradients.
-    pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
+    pub(crate) fn new(
+        device: &GpuDevice,
+        graph: &Graph,
+        fetch: &[&str],
+        train: bool,
+    ) -> Result<Self> {
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.
@@ -157,11 +162,16 @@ impl<'a> Planner<'a> {
         let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone() });
         if dispatches.is_empty() {
             let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
-            return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
+            return Err(Error::Validation(format!(
+                "op {} at {}: {problem}",
+                op.name(),
+                node.scope
+            )));
         }
         let flops = self.graph.node_cost(NodeId(index as u32)).0 / dispatches.len() as u64;
         for dispatch in &dispatches {
-            let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
+            let bindings =
+                dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
             self.push(dispatch, bindings, flops);
         }
         Ok(())
@@ -201,7 +211,11 @@ impl<'a> Planner<'a> {
             let param = found.ok_or_else(|| unknown_parameter(name))?;
             let len = self.graph.nodes()[index].len();
             let bindings = vec![self.place(index), Place::GradientSum(param)];
-            self.push(&Dispatch::elements(&ACCUMULATE, fields![len], &[], len), bindings, len as u64);
+            self.push(
+                &Dispatch::elements(&ACCUMULATE, fields![len], &[], len),
+                bindings,
+                len as u64,
+            );
             self.plan.graded.push(param);
         }
         Ok(())
@@ -221,7 +235,11 @@ impl<'a> Planner<'a> {
 }
 
 fn unknown_parameter(name: &str) -> Error {
-    Error::UnknownName { kind: "parameter", name: name.into(), known: "(not needed for its own gradient)".into() }
+    Error::UnknownName {
+        kind: "parameter",
+        name: name.into(),
+        known: "(not needed for its own gradient)".into(),
+    }
 }
 
 /// Appends the `Params` of a dispatch to the contents of a uniform buffer; the number of its range.

@@ -264,7 +264,7 @@ impl Product {
         let len = self.m * self.n;
         let out = if splits == 1 { Output } else { Scratch(0, splits * len) };
         let tile_rows = self.m.div_ceil(TILE);
-        let row_flops = 2 * (TILE * self.n) as u64 * self.k as u64;
+        let row_flops = 2 * TILE as u64 * self.n as u64 * self.k as u64;
         let at_once = (DISPATCH_FLOPS / row_flops.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
