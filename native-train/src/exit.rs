@@ -10,8 +10,7 @@ use rmae_train::data::DataError;
 pub(crate) enum Failure {
     /// Anything not named below: a defect of the program.
     Internal = 1,
-    /// The command line cannot be understood (given by clap).
-    Usage = 2,
+    // 2 is given by clap: the command line cannot be understood.
     /// An option or a configuration file is wrong.
     Configuration = 3,
     /// Images, folders or label maps cannot be used.
@@ -126,7 +125,7 @@ mod tests {
     #[test]
     fn the_help_names_every_code() {
         for code in [
-            Failure::Internal, Failure::Usage, Failure::Configuration, Failure::Data, Failure::Checkpoint,
+            Failure::Internal, Failure::Configuration, Failure::Data, Failure::Checkpoint,
             Failure::Device, Failure::Memory, Failure::NonFinite, Failure::Io, Failure::Verification,
         ] {
             assert!(HELP.contains(&format!("{:>4}  ", code as u8)), "{code:?}");

@@ -108,8 +108,9 @@ fn describe(error: &SafeTensorError, bytes: &[u8]) -> String {
     let plausible = header_len < 100_000_000 && bytes.get(8).is_none_or(|&b| b == b'{');
     match error {
         SafeTensorError::MetadataIncompleteBuffer => "is truncated: its header promises more bytes than there are".into(),
-        SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooSmall if plausible => "is truncated within its header".into(),
+        SafeTensorError::InvalidHeaderLength if plausible => "is truncated within its header".into(),
         _ if bytes.is_empty() => "is empty".into(),
+        SafeTensorError::HeaderTooSmall => "is truncated, or no safetensors file: it is too short to have a header".into(),
         other => format!("is no safetensors file ({other})"),
     }
 }

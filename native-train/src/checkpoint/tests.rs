@@ -146,6 +146,16 @@ fn a_failed_write_leaves_the_earlier_file_and_nothing_else() {
 }
 
 #[test]
+fn what_a_killed_write_left_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".checkpoint-00000009.safetensors.tmp"), "half").unwrap();
+    fs::write(dir.path().join("notes.tmp"), "mine").unwrap();
+    sweep(dir.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes.tmp"]);
+}
+
+#[test]
 fn an_export_in_half_precision_of_the_encoder_loads_back() {
     let dir = tempfile::tempdir().unwrap();
     let (path, saved) = (dir.path().join("e.safetensors"), checkpoint(1));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::write_line;
-use crate::checkpoint::{has_checkpoints, write_atomically};
+use crate::checkpoint::{has_checkpoints, sweep, write_atomically};
 use crate::config::{PretrainConfig, effective_path, to_text};
 use crate::data::SkippedImage;
 use crate::error::{Result, TrainError};
@@ -25,7 +25,7 @@ pub(super) fn open(run: &Path, resume: bool) -> Result<()> {
             "out = {name}: already holds a run; go on with --resume, or name another folder"
         )));
     }
-    Ok(())
+    sweep(run)
 }
 
 /// Writes the configuration that the run has, and returns it.
