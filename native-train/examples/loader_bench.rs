@@ -10,9 +10,7 @@ use rmae_train::data::{DataError, Loader, LoaderConfig, LoaderPosition, RegionSo
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let folder = args
-        .next()
-        .ok_or("usage: loader_bench FOLDER [IMAGES] [THREADS]")?;
+    let folder = args.next().ok_or("usage: loader_bench FOLDER [IMAGES] [THREADS]")?;
     let images: usize = args.next().map_or(Ok(512), |text| text.parse())?;
     let threads: usize = args.next().map_or(Ok(1), |text| text.parse())?;
     let files = scan(&[PathBuf::from(folder)])?;
@@ -24,14 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         region_source: RegionSource::fh_coco(),
         ..LoaderConfig::default()
     };
-    let pixels_only = LoaderConfig {
-        num_regions: 0,
-        ..fh()
-    };
-    let cached = || LoaderConfig {
-        region_cache: Some(cache.path().into()),
-        ..fh()
-    };
+    let pixels_only = LoaderConfig { num_regions: 0, ..fh() };
+    let cached = || LoaderConfig { region_cache: Some(cache.path().into()), ..fh() };
     for (what, config) in [
         ("pixels only", pixels_only),
         ("regions, 3 scales", fh()),
@@ -51,7 +43,9 @@ fn rate(files: &[PathBuf], config: LoaderConfig, images: usize) -> Result<f64, D
     let start = Instant::now();
     let mut loader = Loader::new(files.to_vec(), config, LoaderPosition::default())?;
     for _ in 0..batches {
-        loader.next_batch()?;
+        for skipped in loader.next_batch()?.skipped {
+            println!("skipped {}: {}", skipped.path.display(), skipped.reason);
+        }
     }
     Ok(count as f64 / start.elapsed().as_secs_f64())
 }

@@ -1,5 +1,4 @@
 //! What JavaScript sees.
-#![allow(unreachable_pub, reason = "its caller is JavaScript, which the compiler does not see")]
 
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{Clamped, JsError, JsValue};
@@ -29,10 +28,12 @@ pub struct EngineCheck(check::EngineCheck);
 #[wasm_bindgen]
 impl EngineCheck {
     /// Prepares the check on a picture of `side` x `side` pixels.
+    ///
+    /// # Errors
+    /// An `Error` when no model has such a side.
     #[wasm_bindgen(constructor)]
-    #[must_use]
-    pub fn new(side: usize) -> Self {
-        Self(check::EngineCheck::new(side))
+    pub fn new(side: usize) -> Result<Self, JsError> {
+        Ok(Self(check::EngineCheck::new(side)?))
     }
 
     /// The picture's pixels for `ImageData`, `[S, S, 4]`.
@@ -46,7 +47,7 @@ impl EngineCheck {
     /// # Errors
     /// An `Error` whose message says why the engine cannot be used.
     pub async fn run(&mut self, engine: String) -> Result<JsValue, JsError> {
-        let report = self.0.run(&engine).await.map_err(|why| JsError::new(&why))?;
+        let report = self.0.run(&engine).await?;
         Ok(serde_wasm_bindgen::to_value(&report)?)
     }
 }

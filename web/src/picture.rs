@@ -12,8 +12,7 @@ impl Picture {
     /// cover. `side` is the picture's width and height in pixels.
     #[must_use]
     pub fn draw(side: usize) -> Self {
-        let pixels = (0..side * side).map(|at| colour(at % side, at / side, side));
-        Self { side, rgb: pixels.flatten().collect() }
+        Self { side, rgb: places(side).flat_map(|(x, y)| colour(x, y)).collect() }
     }
 
     /// Width and height in pixels.
@@ -29,15 +28,21 @@ impl Picture {
         pixels.flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect()
     }
 
+    /// Two regions of the picture, the sun and the near hill: `[2, S, S]` of 0 and 1.
+    #[must_use]
+    pub fn regions(&self) -> Vec<f32> {
+        let map = |wanted| places(self.side).map(move |(x, y)| f32::from(u8::from(thing(x, y) == wanted)));
+        [Thing::Sun, Thing::NearHill].into_iter().flat_map(map).collect()
+    }
+
     /// `[3, S, S]` with each channel's mean subtracted and divided by its standard deviation, the
     /// figures (of ImageNet, as fractions of 255) that the models are trained with.
     #[must_use]
     pub fn normalised(&self) -> Vec<f32> {
         const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
         const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
-        let scaled = |channel: usize, value: u8| {
-            (f32::from(value) / 255.0 - MEAN[channel]) / DEVIATION[channel]
-        };
+        let scaled =
+            |channel: usize, value: u8| (f32::from(value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
         let plane = |channel: usize| {
             self.rgb.iter().skip(channel).step_by(3).map(move |&value| scaled(channel, value))
         };
@@ -45,19 +50,41 @@ impl Picture {
     }
 }
 
-/// The colour at a pixel: sun, then the near hill, then the far one, then sky.
-fn colour(column: usize, row: usize, side: usize) -> [u8; 3] {
-    let (x, y) = (centre(column, side), centre(row, side));
+/// What a pixel belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thing {
+    NearHill,
+    FarHill,
+    Sun,
+    Sky,
+}
+
+/// What is seen at a place, nearest first; `x` and `y` are fractions of the side.
+fn thing(x: f32, y: f32) -> Thing {
     let hill = |height: f32, waves: f32, size: f32| y > height + size * (waves * x).sin();
     if hill(0.78, 7.0, 0.06) {
-        shade([44, 92, 64], 1.15 - 0.4 * y)
+        Thing::NearHill
     } else if hill(0.58, 4.5, 0.09) {
-        shade([86, 138, 118], 1.1 - 0.3 * x)
+        Thing::FarHill
     } else if (x - 0.68).hypot(y - 0.27) < 0.13 {
-        [250, 214, 126]
+        Thing::Sun
     } else {
-        shade([150, 190, 226], 0.85 + 0.3 * y)
+        Thing::Sky
     }
+}
+
+fn colour(x: f32, y: f32) -> [u8; 3] {
+    match thing(x, y) {
+        Thing::NearHill => shade([44, 92, 64], 1.15 - 0.4 * y),
+        Thing::FarHill => shade([86, 138, 118], 1.1 - 0.3 * x),
+        Thing::Sun => [250, 214, 126],
+        Thing::Sky => shade([150, 190, 226], 0.85 + 0.3 * y),
+    }
+}
+
+/// The middle of every pixel of a square picture, row by row, as fractions of the side.
+fn places(side: usize) -> impl Iterator<Item = (f32, f32)> {
+    (0..side * side).map(move |at| (centre(at % side, side), centre(at / side, side)))
 }
 
 /// The middle of a pixel as a fraction of the side.
@@ -89,6 +116,15 @@ mod tests {
         for (index, place) in places.iter().enumerate() {
             assert!(!places[..index].contains(place), "{places:?}");
         }
+    }
+
+    #[test]
+    fn regions_cover_what_they_name() {
+        let regions = Picture::draw(64).regions();
+        let covered = |map: usize, x: usize, y: usize| regions[map * 64 * 64 + y * 64 + x] == 1.0;
+        assert_eq!(regions.len(), 2 * 64 * 64);
+        assert!(covered(0, 43, 17) && !covered(1, 43, 17));
+        assert!(covered(1, 30, 62) && !covered(0, 30, 62));
     }
 
     #[test]

@@ -87,10 +87,7 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
         let theirs = report(tools, their_side(tools, &python, comparison).args(&args.passed_on))?;
         check_same(comparison, &ours, &theirs)?;
         let (ours, theirs) = (median_seconds(&ours)?, median_seconds(&theirs)?);
-        println!(
-            "round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}",
-            theirs / ours
-        );
+        println!("round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}", theirs / ours);
         ratios.push(theirs / ours);
     }
     let ratio = median(&mut ratios).context("no round was run")?;
@@ -133,13 +130,7 @@ fn own_python(tools: &Toolbox, comparison: &Comparison) -> Result<PathBuf> {
     }
     if !imports(tools, &python, comparison.module) {
         println!("Installing {}: the implementation to compare with", comparison.pip);
-        tools.run(tools.command(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            comparison.pip,
-        ]))?;
+        tools.run(tools.command(&python).args(["-m", "pip", "install", "--quiet", comparison.pip]))?;
     }
     Ok(python)
 }
@@ -167,8 +158,7 @@ fn check_same(comparison: &Comparison, ours: &Value, theirs: &Value) -> Result<(
 
 fn median_seconds(report: &Value) -> Result<f64> {
     let seconds = report["seconds"].as_array().context("a report without `seconds`")?;
-    let mut seconds: Vec<f64> =
-        seconds.iter().filter_map(Value::as_f64).filter(|&s| s > 0.0).collect();
+    let mut seconds: Vec<f64> = seconds.iter().filter_map(Value::as_f64).filter(|&s| s > 0.0).collect();
     median(&mut seconds).context("no positive number in `seconds`")
 }
 
@@ -204,8 +194,7 @@ mod tests {
     #[test]
     fn sides_that_did_different_things_are_not_compared() {
         let comparison = Part::Fh.comparison();
-        let report =
-            |segments: u32| json!({ "image_checksum": 1, "scales": [500], "segments": [segments] });
+        let report = |segments: u32| json!({ "image_checksum": 1, "scales": [500], "segments": [segments] });
         assert!(check_same(&comparison, &report(3), &report(3)).is_ok());
         let error = check_same(&comparison, &report(3), &report(4));
         assert!(error.is_err_and(|error| error.to_string().contains("segments")));

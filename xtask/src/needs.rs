@@ -58,8 +58,7 @@ impl Need {
     /// For the lints.
     pub(crate) const CHECK: &[Self] = &[Self::Compiler, Self::WasmTarget];
     /// For building the page.
-    pub(crate) const PAGE: &[Self] =
-        &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk];
+    pub(crate) const PAGE: &[Self] = &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk];
     /// For native programs.
     pub(crate) const NATIVE: &[Self] = &[Self::Compiler];
 

@@ -59,8 +59,7 @@ pub(crate) fn look(tools: &Toolbox, dist: PathBuf) -> Result<()> {
 fn open_browser(tools: &Toolbox) -> Result<Browser> {
     let driver = needs::chromedriver(tools).context("no chromedriver; run `cargo xtask setup`")?;
     let file = tools.root().join("web").join("webdriver.json");
-    let text =
-        std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     let mut capabilities: Value =
         serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     capabilities["goog:loggingPrefs"] = json!({ "browser": "ALL" });
@@ -75,11 +74,7 @@ fn wait_for_verdict(browser: &Browser) -> Result<Vec<String>> {
             return Ok(said);
         }
         if start.elapsed() > PATIENCE {
-            bail!(
-                "no verdict within {} s; the page says: {}",
-                PATIENCE.as_secs(),
-                said.join(" | ")
-            );
+            bail!("no verdict within {} s; the page says: {}", PATIENCE.as_secs(), said.join(" | "));
         }
         sleep(Duration::from_millis(200));
     }

@@ -66,10 +66,9 @@ impl Manager {
     /// The commands that install packages, the first word being the program.
     fn commands(self, names: &[&str]) -> Vec<Vec<String>> {
         let (before, install): (&[&str], &[&str]) = match self {
-            Self::Apt => (
-                &["apt-get", "update"],
-                &["apt-get", "install", "--yes", "--no-install-recommends"],
-            ),
+            Self::Apt => {
+                (&["apt-get", "update"], &["apt-get", "install", "--yes", "--no-install-recommends"])
+            }
             Self::Dnf => (&[], &["dnf", "install", "--assumeyes"]),
             Self::Pacman => (&[], &["pacman", "-Sy", "--noconfirm", "--needed"]),
             Self::Brew => (&[], &["brew", "install"]),
@@ -178,19 +177,13 @@ mod tests {
         let commands = Manager::Apt.commands(&["a", "b"]);
         assert_eq!(commands.len(), 2);
         assert_eq!(commands[0], ["apt-get", "update"]);
-        assert_eq!(
-            commands[1],
-            ["apt-get", "install", "--yes", "--no-install-recommends", "a", "b"]
-        );
+        assert_eq!(commands[1], ["apt-get", "install", "--yes", "--no-install-recommends", "a", "b"]);
     }
 
     #[test]
     fn other_managers_take_one_command() {
         assert_eq!(Manager::Dnf.commands(&["a"]), [["dnf", "install", "--assumeyes", "a"]]);
-        assert_eq!(
-            Manager::Pacman.commands(&["a"]),
-            [["pacman", "-Sy", "--noconfirm", "--needed", "a"]]
-        );
+        assert_eq!(Manager::Pacman.commands(&["a"]), [["pacman", "-Sy", "--noconfirm", "--needed", "a"]]);
     }
 
     #[test]

@@ -52,8 +52,7 @@ fn answer(mut stream: &TcpStream, folder: &Path) -> std::io::Result<()> {
     reader.read_line(&mut request)?;
     // The headers hold nothing that matters here, but must be read to the end.
     reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
-    let found =
-        file_for(&request, folder).and_then(|path| Some((kind(&path), std::fs::read(path).ok()?)));
+    let found = file_for(&request, folder).and_then(|path| Some((kind(&path), std::fs::read(path).ok()?)));
     let (status, kind, body) = match found {
         Some((kind, body)) => ("200 OK", kind, body),
         None => ("404 Not Found", "text/plain", b"not found\n".to_vec()),
@@ -105,9 +104,7 @@ mod tests {
         let file = |request: &str| file_for(request, folder);
         assert_eq!(file("GET / HTTP/1.1"), Some(folder.join("index.html")));
         assert_eq!(file("GET /a/b.js?x HTTP/1.1"), Some(folder.join("a/b.js")));
-        for wrong in
-            ["", "GET", "POST / HTTP/1.1", "GET /../secret", "GET //etc/passwd", "GET http://x/"]
-        {
+        for wrong in ["", "GET", "POST / HTTP/1.1", "GET /../secret", "GET //etc/passwd", "GET http://x/"] {
             assert_eq!(file(wrong), None, "{wrong}");
         }
     }

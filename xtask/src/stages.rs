@@ -22,17 +22,12 @@ pub(crate) struct Stage {
     run: fn(&Toolbox) -> Result<()>,
 }
 
-const FORMAT: Stage = Stage {
-    name: "format",
-    run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])),
-};
+const FORMAT: Stage =
+    Stage { name: "format", run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])) };
 const CLIPPY: Stage = Stage {
     name: "clippy",
     run: |tools| {
-        tools.run(&mut cargo(
-            tools,
-            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-        ))
+        tools.run(&mut cargo(tools, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     },
 };
 const CLIPPY_WASM: Stage = Stage {
@@ -64,14 +59,11 @@ const LICENCES: Stage = Stage {
     },
 };
 const BROWSER: Stage = Stage { name: "browser", run: browser_tests };
-const PAGE: Stage = Stage {
-    name: "page",
-    run: |tools| page::build(tools, "dev").and_then(|dist| page::look(tools, dist)),
-};
+const PAGE: Stage =
+    Stage { name: "page", run: |tools| page::build(tools, "dev").and_then(|dist| page::look(tools, dist)) };
 
 /// Everything.
-pub(crate) const ALL: &[Stage] =
-    &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, BROWSER, PAGE];
+pub(crate) const ALL: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, BROWSER, PAGE];
 /// What a person runs between two edits.
 pub(crate) const QUICK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS];
 /// Lints alone.
@@ -110,8 +102,8 @@ fn browser_tests(tools: &Toolbox) -> Result<()> {
     let runner = tools
         .find("wasm-bindgen-test-runner")
         .context("wasm-bindgen-test-runner is not on PATH; run `cargo xtask setup`")?;
-    let driver = needs::chromedriver(tools)
-        .context("chromedriver is not on PATH; run `cargo xtask setup`")?;
+    let driver =
+        needs::chromedriver(tools).context("chromedriver is not on PATH; run `cargo xtask setup`")?;
     let mut command = cargo(tools, &["test", "-p", "rmae-web", "--target", WASM]);
     command
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
@@ -135,10 +127,8 @@ mod tests {
     #[test]
     fn a_stage_that_cannot_start_is_a_failure() {
         let tools = Toolbox::new(std::env::temp_dir());
-        let absent = Stage {
-            name: "absent",
-            run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")),
-        };
+        let absent =
+            Stage { name: "absent", run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")) };
         let outcome = run_stage(&tools, &absent);
         assert!(outcome.failure.is_some_and(|why| why.contains("no-such-program-anywhere")));
         assert!(!run(&tools, &[absent]));

@@ -63,8 +63,7 @@ impl Toolbox {
     /// When the program cannot be started or does not exit with 0.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         println!("$ {}", shown(command));
-        let status =
-            command.status().with_context(|| format!("could not start `{}`", shown(command)))?;
+        let status = command.status().with_context(|| format!("could not start `{}`", shown(command)))?;
         if !status.success() {
             bail!("`{}` failed: {status}", shown(command));
         }
@@ -125,8 +124,7 @@ mod tests {
     #[test]
     fn the_projects_own_tools_win() {
         let root = std::env::temp_dir().join(format!("xtask-{}", std::process::id()));
-        let program =
-            root.join(".tools/bin").join(format!("cargo{}", std::env::consts::EXE_SUFFIX));
+        let program = root.join(".tools/bin").join(format!("cargo{}", std::env::consts::EXE_SUFFIX));
         let tools = Toolbox::new(root.clone());
         assert_ne!(tools.find("cargo"), Some(program.clone()));
         std::fs::create_dir_all(tools.private_tools().join("bin")).unwrap();

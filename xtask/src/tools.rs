@@ -121,10 +121,7 @@ pub(crate) fn find_wasm_target(tools: &Toolbox) -> Option<String> {
 
 /// The first word of `output` that is a version: `1.2.3`, `v1.2.3`, `1.2.3-beta.1`.
 fn version_in(output: &str) -> Option<&str> {
-    output
-        .split_whitespace()
-        .map(|word| word.trim_start_matches('v'))
-        .find(|word| numbers(word).is_some())
+    output.split_whitespace().map(|word| word.trim_start_matches('v')).find(|word| numbers(word).is_some())
 }
 
 /// Major, minor and patch number; a suffix such as `-beta.1` is left out.

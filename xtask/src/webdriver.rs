@@ -75,8 +75,7 @@ impl Browser {
 
     fn request(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let path = format!("/session{}{path}", self.session);
-        let reply =
-            exchange(self.port, method, &path, body).with_context(|| format!("{method} {path}"))?;
+        let reply = exchange(self.port, method, &path, body).with_context(|| format!("{method} {path}"))?;
         let value = reply["value"].clone();
         if let Some(problem) = value["error"].as_str() {
             bail!("the browser: {problem}: {}", value["message"].as_str().unwrap_or_default());
@@ -146,9 +145,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     for group in text.chunks(4) {
         let bits = group.iter().try_fold(0, |bits, &byte| Some(bits << 6 | digit(byte)?))?;
         let filled = bits << (6 * (4 - group.len()));
-        bytes.extend(
-            [filled >> 16, filled >> 8, filled].map(|byte| byte as u8).iter().take(group.len() - 1),
-        );
+        bytes.extend([filled >> 16, filled >> 8, filled].map(|byte| byte as u8).iter().take(group.len() - 1));
     }
     Some(bytes)
 }

@@ -43,7 +43,14 @@ impl MemoryPlan {
     /// Plans the evaluation of `results`, which stay alive to the end.
     #[must_use]
     pub fn new(graph: &Graph, results: &[NodeId]) -> Self {
-        let needed = needed_nodes(graph, results);
+        Self::with_passing(graph, results, &[])
+    }
+
+    /// Plans the evaluation of `results`, which stay alive to the end, and of `passing`, which are
+    /// consumed as soon as they are computed (gradients that are added to their sums).
+    #[must_use]
+    pub fn with_passing(graph: &Graph, results: &[NodeId], passing: &[NodeId]) -> Self {
+        let needed = needed_nodes(graph, &[results, passing].concat());
         let root = storage_roots(graph);
         let last_use = last_uses(graph, results, &needed, &root);
         let mut plan = Self { root, slot: vec![None; needed.len()], last_use, slot_len: vec![], peak_elements: 0, needed };

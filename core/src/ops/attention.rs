@@ -4,7 +4,8 @@ use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{self, Input, Output, Scratch};
+use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure};
 use crate::cpu::gemm::{self, Job, Mat};
 use crate::cpu::math::Real;
@@ -149,8 +150,8 @@ impl Op for Attention {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let bindings = [Input(0), Input(self.layout.inputs() - 1), Output];
+        self.layout.dispatch(&ATTENTION, io, &bindings, false).into_iter().collect()
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -367,8 +368,20 @@ impl Op for AttentionGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let kv = self.layout.inputs() - 1;
+        let (tq, n) = (io.inputs[0][1], io.inputs[0][0]);
+        let stats = Scratch(0, 2 * n * self.layout.heads * tq);
+        let read = [Input(0), Input(kv), Input(kv + 1), stats];
+        let write = [Input(0), Input(kv), Input(kv + 1), stats, Output];
+        let mut all = vec![self.layout.dispatch(&ATTENTION_STATS, io, &read, false)];
+        if self.target != Target::Kv {
+            all.push(self.layout.dispatch(&ATTENTION_GRAD_Q, io, &write, false));
+        }
+        if self.target != Target::Q {
+            all.push(self.layout.dispatch(&ATTENTION_GRAD_K, io, &write, true));
+            all.push(self.layout.dispatch(&ATTENTION_GRAD_V, io, &write, true));
+        }
+        all.into_iter().collect::<Option<_>>().unwrap_or_default()
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -502,3 +515,36 @@ impl SoftmaxRows for f64 {
         softmax_grad_in_place(p, dp, width);
     }
 }
+
+/// Queries (or keys) of one head that a workgroup takes, a thread each; ROWS in the shaders.
+const ROWS_A_GROUP: usize = 64;
+
+/// Widest head of the shaders, in vectors of four channels.
+const MAX_VECS: usize = 32;
+
+/// Vectors of one of the two tiles in workgroup memory: together 16 KiB.
+const TILE_VECS: usize = 512;
+
+impl Layout {
+    /// A dispatch with a thread for each query, or for each key, of each head; none where the heads
+    /// are too wide for the shaders.
+    fn dispatch(self, kernel: &'static Kernel, io: &Lowering, bindings: &[Slot], per_key: bool) -> Option<Dispatch> {
+        let (hd, vecs) = (self.head_dim(), self.head_dim().div_ceil(4));
+        if vecs > MAX_VECS {
+            return None;
+        }
+        let (n, tq, tk) = (io.inputs[0][0], io.inputs[0][1], io.inputs[self.inputs() - 1][1]);
+        let ([oq, ok, ov], [sq, skv]) = (self.offsets(), self.strides());
+        let params = fields![n, self.heads, hd, tq, tk, sq, skv, oq, ok, ov, self.scale()];
+        let blocks = if per_key { tk } else { tq }.div_ceil(ROWS_A_GROUP);
+        let tile = (TILE_VECS / vecs).min(32);
+        let constants = [("VECS", vecs as f64), ("TILE", tile as f64)];
+        Some(Dispatch::new(kernel, params, bindings, n * self.heads * blocks).with_constants(&constants))
+    }
+}
+
+pub(super) static ATTENTION: Kernel = kernel!("attention");
+pub(super) static ATTENTION_STATS: Kernel = kernel!("attention_stats");
+pub(super) static ATTENTION_GRAD_Q: Kernel = kernel!("attention_grad_q");
+pub(super) static ATTENTION_GRAD_K: Kernel = kernel!("attention_grad_k");
+pub(super) static ATTENTION_GRAD_V: Kernel = kernel!("attention_grad_v");

@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use multiversion::multiversion;
 
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{Input, Output};
+use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
@@ -42,8 +43,8 @@ impl Op for Fill {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        vec![Dispatch::elements(&FILL, fields![len, self.value], &[Output], len)]
     }
 }
 
@@ -123,8 +124,8 @@ impl Op for Add {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, inner) = (numel(&io.output), numel(&io.inputs[1]) / self.outer);
+        vec![Dispatch::elements(&ADD, fields![len, self.n, inner], &[Input(0), Input(1), Output], len)]
     }
 }
 
@@ -163,8 +164,8 @@ impl Op for Scale {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        vec![Dispatch::elements(&SCALE, fields![len, self.factor], &[Input(0), Output], len)]
     }
 }
 
@@ -206,8 +207,8 @@ impl Op for Gelu {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        vec![Dispatch::elements(&GELU, fields![len], &[Input(0), Output], len)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -251,8 +252,8 @@ impl Op for GeluGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        vec![Dispatch::elements(&GELU_GRAD, fields![len], &[Input(0), Input(1), Output], len)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -357,3 +358,9 @@ impl Op for Reshape {
         true
     }
 }
+
+pub(super) static FILL: Kernel = kernel!("fill");
+pub(super) static ADD: Kernel = kernel!("add");
+pub(super) static SCALE: Kernel = kernel!("scale");
+pub(super) static GELU: Kernel = kernel!("gelu");
+pub(super) static GELU_GRAD: Kernel = kernel!("gelu_grad");

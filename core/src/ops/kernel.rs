@@ -12,6 +12,14 @@ pub struct Kernel {
     pub source: &'static str,
 }
 
+/// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller.
+macro_rules! kernel {
+    ($name:literal) => {
+        $crate::ops::kernel::Kernel { name: $name, source: include_str!(concat!($name, ".wgsl")) }
+    };
+}
+pub(crate) use kernel;
+
 /// One field of a kernel's `Params`, 4 bytes each, in the order of the struct.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
@@ -20,6 +28,39 @@ pub enum Scalar {
     /// A 32-bit real.
     F32(f32),
 }
+
+impl Scalar {
+    /// Its bytes in a uniform buffer.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 4] {
+        match self {
+            Self::U32(x) => x.to_le_bytes(),
+            Self::F32(x) => x.to_le_bytes(),
+        }
+    }
+}
+
+impl From<usize> for Scalar {
+    /// Sizes fit 32 bits: a buffer of more elements is over every device's limit, which is checked
+    /// before anything runs; a larger number saturates.
+    fn from(x: usize) -> Self {
+        Self::U32(u32::try_from(x).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<f64> for Scalar {
+    fn from(x: f64) -> Self {
+        Self::F32(x as f32)
+    }
+}
+
+/// The fields of a kernel's `Params` from sizes and reals.
+macro_rules! fields {
+    ($($field:expr),* $(,)?) => {
+        vec![$($crate::ops::kernel::Scalar::from($field)),*]
+    };
+}
+pub(crate) use fields;
 
 /// A buffer that a dispatch binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +88,26 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
+impl Dispatch {
+    /// A dispatch of `groups` workgroups that number themselves by `y * count_x + x`.
+    #[must_use]
+    pub fn new(kernel: &'static Kernel, params: Vec<Scalar>, bindings: &[Slot], groups: usize) -> Self {
+        Self { kernel, constants: vec![], params, bindings: bindings.to_vec(), workgroups: grid(groups) }
+    }
+
+    /// One thread for each of `len` elements, in workgroups of [`ELEMENTS_A_GROUP`].
+    #[must_use]
+    pub fn elements(kernel: &'static Kernel, params: Vec<Scalar>, bindings: &[Slot], len: usize) -> Self {
+        Self::new(kernel, params, bindings, len.div_ceil(ELEMENTS_A_GROUP))
+    }
+
+    /// The same with pipeline-overridable constants.
+    #[must_use]
+    pub fn with_constants(self, constants: &[(&'static str, f64)]) -> Self {
+        Self { constants: constants.to_vec(), ..self }
+    }
+}
+
 /// What an op knows when it states its dispatches.
 #[derive(Clone, Debug)]
 pub struct Lowering {
@@ -54,4 +115,79 @@ pub struct Lowering {
     pub inputs: Vec<Vec<usize>>,
     /// Shape of the result.
     pub output: Vec<usize>,
+}
+
+/// Threads in a workgroup of the kernels with a thread for each element.
+pub const ELEMENTS_A_GROUP: usize = 256;
+
+/// Threads in a workgroup of the kernels with a thread for each column of a chunk of rows.
+pub const COLUMNS_A_GROUP: usize = 64;
+
+/// Most workgroups in one dimension that every WebGPU device takes.
+pub const MAX_GROUPS: usize = 65_535;
+
+/// Workgroups in two dimensions, at least `groups` together, none above [`MAX_GROUPS`].
+#[must_use]
+pub fn grid(groups: usize) -> [u32; 3] {
+    let y = groups.div_ceil(MAX_GROUPS).max(1);
+    [groups.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// Every kernel of the ops. A WGSL file that is missing here fails a test.
+#[must_use]
+pub fn all() -> Vec<&'static Kernel> {
+    use super::{attention, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
+    vec![
+        &elementwise::FILL,
+        &elementwise::ADD,
+        &elementwise::SCALE,
+        &elementwise::GELU,
+        &elementwise::GELU_GRAD,
+        &linear::MATMUL,
+        &reduce::SUM_AXIS,
+        &reduce::BROADCAST_AXIS,
+        &reduce::OUTER_ADD,
+        &reduce::SWAP_AXES,
+        &layer_norm::LAYER_NORM,
+        &layer_norm::LAYER_NORM_GRAD_INPUT,
+        &layer_norm::LAYER_NORM_STATS,
+        &layer_norm::LAYER_NORM_GRAD_GAMMA,
+        &attention::ATTENTION,
+        &attention::ATTENTION_STATS,
+        &attention::ATTENTION_GRAD_Q,
+        &attention::ATTENTION_GRAD_K,
+        &attention::ATTENTION_GRAD_V,
+        &tokens::GATHER_TOKENS,
+        &tokens::RESTORE_TOKENS,
+        &tokens::RESTORE_FILL_GRAD,
+        &tokens::PREPEND_TOKEN,
+        &tokens::SLICE_TOKENS,
+        &tokens::PAD_TOKENS,
+        &patches::PATCHIFY,
+        &patches::PATCH_NORM,
+        &losses::MASKED_MSE,
+        &losses::MASKED_MSE_GRAD,
+        &losses::REGION_BCE,
+        &losses::REGION_BCE_GRAD,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_cover_all_groups_within_the_limit() {
+        for groups in [1, 2, 65_535, 65_536, 1_000_003, 4_000_000_000] {
+            let [x, y, z] = grid(groups);
+            assert!(x as usize <= MAX_GROUPS && y as usize <= MAX_GROUPS && z == 1);
+            assert!(x as usize * y as usize >= groups);
+            assert!((x as usize - 1) * (y as usize) < groups);
+        }
+    }
+
+    #[test]
+    fn fields_take_sizes_and_reals() {
+        assert_eq!(fields![3usize, 0.5f64], vec![Scalar::U32(3), Scalar::F32(0.5)]);
+    }
 }

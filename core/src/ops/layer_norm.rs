@@ -4,8 +4,9 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::elementwise::add_assign;
-use super::kernel::{Dispatch, Lowering};
-use super::reduce::SumAxis;
+use super::kernel::Slot::{Input, Output, Scratch};
+use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
+use super::reduce::{ROWS_A_CHUNK, SumAxis};
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
 use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
@@ -76,8 +77,9 @@ impl Op for LayerNorm {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.output);
+        let bindings = [Input(0), Input(1), Input(2), Output];
+        vec![Dispatch::new(&LAYER_NORM, fields![rows, cols, self.eps], &bindings, rows)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -167,8 +169,9 @@ impl Op for LayerNormGradInput {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.output);
+        let bindings = [Input(0), Input(1), Input(2), Output];
+        vec![Dispatch::new(&LAYER_NORM_GRAD_INPUT, fields![rows, cols, self.eps], &bindings, rows)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -248,8 +251,21 @@ impl Op for LayerNormGradGamma {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.inputs[0]);
+        let chunks = rows.div_ceil(ROWS_A_CHUNK);
+        let stats = Scratch(0, 2 * rows);
+        let sums = if chunks == 1 { Output } else { Scratch(1, chunks * cols) };
+        let groups = (chunks * cols).div_ceil(COLUMNS_A_GROUP);
+        let params = fields![rows, cols, ROWS_A_CHUNK, chunks];
+        let mut all = vec![
+            Dispatch::new(&LAYER_NORM_STATS, fields![rows, cols, self.eps], &[Input(0), stats], rows),
+            Dispatch::new(&LAYER_NORM_GRAD_GAMMA, params, &[Input(0), Input(1), stats, sums], groups),
+        ];
+        if chunks > 1 {
+            let total = SumAxis { outer: 1, n: chunks, inner: cols, scale: 1.0, shape: self.shape.clone() };
+            all.extend(total.dispatches(sums, 2));
+        }
+        all
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -267,3 +283,8 @@ fn gamma_block<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
     }
     sum
 }
+
+pub(super) static LAYER_NORM: Kernel = kernel!("layer_norm");
+pub(super) static LAYER_NORM_GRAD_INPUT: Kernel = kernel!("layer_norm_grad_input");
+pub(super) static LAYER_NORM_STATS: Kernel = kernel!("layer_norm_stats");
+pub(super) static LAYER_NORM_GRAD_GAMMA: Kernel = kernel!("layer_norm_grad_gamma");

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{self, Input, Output, Scratch};
+use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
@@ -85,8 +86,10 @@ impl Op for Linear {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (m, k) = rows_of(&io.inputs[0]);
+        let bias = (io.inputs.len() == 3).then_some(Input(2));
+        let product = Product { m, n: io.inputs[1][0], k, trans_a: false, trans_b: true };
+        product.dispatches(Input(0), Input(1), bias)
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
@@ -166,8 +169,9 @@ impl Op for LinearGradInput {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (m, k) = rows_of(&io.inputs[0]);
+        let n = rows_of(&io.output).1;
+        Product { m, n, k, trans_a: false, trans_b: false }.dispatches(Input(0), Input(1), None)
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -219,11 +223,77 @@ impl Op for LinearGradWeight {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (k, m) = rows_of(&io.inputs[0]);
+        let n = rows_of(&io.inputs[1]).1;
+        Product { m, n, k, trans_a: true, trans_b: false }.dispatches(Input(0), Input(1), None)
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
         2 * rows_of(inputs[0]).0 as u64 * numel(output) as u64
     }
 }
+
+/// `C [m, n] = A [m, k]·B [k, n]`, for the GPU.
+struct Product {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// `A` is stored `[k, m]`.
+    trans_a: bool,
+    /// `B` is stored `[n, k]`.
+    trans_b: bool,
+}
+
+/// Rows and columns of a workgroup's tile, and the depth it loads at a time; those of `matmul.wgsl`.
+const TILE: usize = 64;
+const STEP: usize = 16;
+
+/// Most work in one dispatch: a slow GPU finishes it long before a watchdog bites.
+const DISPATCH_FLOPS: usize = 20_000_000_000;
+
+/// Workgroups that fill a large GPU; fewer tiles than this share out the sum over `k` too.
+const ENOUGH_GROUPS: usize = 256;
+
+/// Least depth of a part of a sum that is shared out.
+const LEAST_SPLIT: usize = 256;
+
+impl Product {
+    fn dispatches(&self, a: Slot, b: Slot, bias: Option<Slot>) -> Vec<Dispatch> {
+        let k_per_split = if bias.is_none() { self.k_per_split() } else { self.k.next_multiple_of(STEP) };
+        let splits = self.k.div_ceil(k_per_split).max(1);
+        let len = self.m * self.n;
+        let out = if splits == 1 { Output } else { Scratch(0, splits * len) };
+        let tile_rows = self.m.div_ceil(TILE);
+        let at_once = (DISPATCH_FLOPS / (2 * TILE * self.n * self.k).max(1)).clamp(1, MAX_GROUPS);
+        let mut all = vec![];
+        for first in (0..tile_rows).step_by(at_once) {
+            let groups = [self.n.div_ceil(TILE), at_once.min(tile_rows - first), splits];
+            let mut dispatch = self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
+            dispatch.workgroups = groups.map(|g| g as u32);
+            all.push(dispatch);
+        }
+        if splits > 1 {
+            let total = SumAxis { outer: 1, n: splits, inner: len, scale: 1.0, shape: vec![len] };
+            all.extend(total.dispatches(out, 1));
+        }
+        all
+    }
+
+    fn dispatch(&self, bindings: [Slot; 4], first: usize, k_per_split: usize, bias: bool) -> Dispatch {
+        let params = fields![self.m, self.n, self.k, first, k_per_split];
+        let flag = |on: bool| f64::from(u8::from(on));
+        let constants =
+            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("HAS_BIAS", flag(bias))];
+        Dispatch::new(&MATMUL, params, &bindings, 1).with_constants(&constants)
+    }
+
+    /// The depth that one workgroup sums: all of it where there are tiles enough for the device.
+    fn k_per_split(&self) -> usize {
+        let tiles = self.m.div_ceil(TILE) * self.n.div_ceil(TILE);
+        let splits = (2 * ENOUGH_GROUPS / tiles.max(1)).min(self.k / LEAST_SPLIT);
+        let splits = if tiles < ENOUGH_GROUPS { splits.max(1) } else { 1 };
+        self.k.div_ceil(splits).next_multiple_of(STEP)
+    }
+}
+
+pub(super) static MATMUL: Kernel = kernel!("matmul");

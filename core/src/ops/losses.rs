@@ -2,8 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::kernel::{Dispatch, Lowering};
-use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
+use super::kernel::Slot::{Input, Output, Scratch};
+use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
+use super::reduce::SumAxis;
+use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
 use crate::cpu::slices::{Read, for_rows, indices, new_tensor, per_dtype, sum_blocks};
 use crate::error::Result;
@@ -114,8 +116,13 @@ impl Op for MaskedMse {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.inputs[0]);
+        let [images, l] = [io.inputs[2][0], io.inputs[2][1]];
+        let scale = Removed { k: 1, l, visible: self.visible }.factor(images, cols);
+        let bindings = [Input(0), Input(1), Input(2), Scratch(0, rows)];
+        let mut all = vec![Dispatch::new(&MASKED_MSE, fields![rows, cols, self.visible], &bindings, rows)];
+        all.extend(total(rows, scale));
+        all
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -180,8 +187,11 @@ impl Op for MaskedMseGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, cols) = (numel(&io.output), io.output[2]);
+        let [images, l] = [io.inputs[2][0], io.inputs[2][1]];
+        let factor = 2.0 * Removed { k: 1, l, visible: self.visible }.factor(images, cols);
+        let bindings = [Input(0), Input(1), Input(2), Input(3), Output];
+        vec![Dispatch::elements(&MASKED_MSE_GRAD, fields![len, cols, self.visible, factor], &bindings, len)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -254,8 +264,14 @@ impl Op for RegionBce {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.inputs[0]);
+        let [images, k, l] = [io.inputs[0][0], io.inputs[0][1], io.inputs[0][2]];
+        let scale = Removed { k, l, visible: self.visible }.factor(images, cols);
+        let params = fields![rows, cols, k, l, self.visible, self.background_weight];
+        let bindings = [Input(0), Input(1), Input(2), Scratch(0, rows)];
+        let mut all = vec![Dispatch::new(&REGION_BCE, params, &bindings, rows)];
+        all.extend(total(rows, scale));
+        all
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -332,8 +348,12 @@ impl Op for RegionBceGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, cols) = (numel(&io.output), io.output[3]);
+        let [images, k, l] = [io.output[0], io.output[1], io.output[2]];
+        let factor = Removed { k, l, visible: self.visible }.factor(images, cols);
+        let params = fields![len, cols, k, l, self.visible, self.background_weight, factor];
+        let bindings = [Input(0), Input(1), Input(2), Input(3), Output];
+        vec![Dispatch::elements(&REGION_BCE_GRAD, params, &bindings, len)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -353,3 +373,13 @@ fn bce_grad_row<T: Real>(x: &[T], y: &[T], inside: T, outside: T, d: &mut [T]) {
         *d = weight * (sigmoid - y[i]);
     }
 }
+
+/// The sum of the losses of all rows, times `scale`, into the output.
+fn total(rows: usize, scale: f64) -> Vec<Dispatch> {
+    SumAxis { outer: 1, n: rows, inner: 1, scale, shape: vec![1] }.dispatches(Scratch(0, rows), 1)
+}
+
+pub(super) static MASKED_MSE: Kernel = kernel!("masked_mse");
+pub(super) static MASKED_MSE_GRAD: Kernel = kernel!("masked_mse_grad");
+pub(super) static REGION_BCE: Kernel = kernel!("region_bce");
+pub(super) static REGION_BCE_GRAD: Kernel = kernel!("region_bce_grad");

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{Input, Output};
+use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
 use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
@@ -86,8 +87,11 @@ impl Op for Patchify {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, image) = (numel(&io.output), &io.inputs[0]);
+        let params = fields![len, image[1], image[2], image[3], self.patch, self.subtract];
+        let last = self.layout == PatchLayout::ChannelsLast;
+        let constants = [("CHANNELS_LAST", f64::from(u8::from(last)))];
+        vec![Dispatch::elements(&PATCHIFY, params, &[Input(0), Output], len).with_constants(&constants)]
     }
 }
 
@@ -144,8 +148,8 @@ impl Op for PatchNorm {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (rows, cols) = rows_of(&io.output);
+        vec![Dispatch::new(&PATCH_NORM, fields![rows, cols, self.eps], &[Input(0), Output], rows)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -164,3 +168,6 @@ fn standardise<T: Real>(row: &mut [T], eps: f64) {
         *x = T::from_real((x.to_real() - mean) * rstd);
     }
 }
+
+pub(super) static PATCHIFY: Kernel = kernel!("patchify");
+pub(super) static PATCH_NORM: Kernel = kernel!("patch_norm");

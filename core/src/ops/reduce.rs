@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 
 use super::elementwise::add_assign;
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{self, Input, Output, Scratch};
+use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
 use crate::cpu::slices::{Read, for_row_blocks, for_rows, new_tensor, per_dtype};
@@ -63,7 +64,7 @@ impl Op for SumAxis {
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let _ = io;
-        vec![]
+        self.dispatches(Input(0), 0)
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -160,8 +161,9 @@ impl Op for BroadcastAxis {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        let params = fields![len, self.n, self.inner, self.scale];
+        vec![Dispatch::elements(&BROADCAST_AXIS, params, &[Input(0), Output], len)]
     }
 }
 
@@ -218,8 +220,9 @@ impl Op for OuterAdd {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, q, m) = (numel(&io.output), &io.inputs[0], &io.inputs[1]);
+        let params = fields![len, q[1], m[1], q[2]];
+        vec![Dispatch::elements(&OUTER_ADD, params, &[Input(0), Input(1), Output], len)]
     }
 }
 
@@ -272,11 +275,46 @@ impl Op for SwapAxes {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let len = numel(&io.output);
+        let params = fields![len, self.a, self.b, self.inner];
+        vec![Dispatch::elements(&SWAP_AXES, params, &[Input(0), Output], len)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
         0
     }
 }
+
+/// Rows that one GPU thread adds up where there are many.
+pub(super) const ROWS_A_CHUNK: usize = 64;
+
+/// Threads that keep a large GPU busy.
+const ENOUGH_THREADS: usize = 1 << 16;
+
+impl SumAxis {
+    /// The sum of `x` into the output, in chunks of rows first where one thread a column would be too
+    /// few; scratch buffers from `scratch` on hold the sums of the chunks.
+    pub(super) fn dispatches(&self, x: Slot, scratch: usize) -> Vec<Dispatch> {
+        let columns = self.outer * self.inner;
+        if self.n <= 2 * ROWS_A_CHUNK || columns >= ENOUGH_THREADS {
+            return vec![self.dispatch(x, Output, self.n.max(1), self.scale)];
+        }
+        let chunks = self.n.div_ceil(ROWS_A_CHUNK);
+        let sums = Scratch(scratch, columns * chunks);
+        let mut all = vec![self.dispatch(x, sums, ROWS_A_CHUNK, 1.0)];
+        all.extend(Self { n: chunks, ..self.clone() }.dispatches(sums, scratch + 1));
+        all
+    }
+
+    fn dispatch(&self, x: Slot, y: Slot, chunk: usize, scale: f64) -> Dispatch {
+        let chunks = self.n.div_ceil(chunk).max(1);
+        let len = self.outer * chunks * self.inner;
+        let params = fields![len, self.n, self.inner, chunk, chunks, scale];
+        Dispatch::new(&SUM_AXIS, params, &[x, y], len.div_ceil(COLUMNS_A_GROUP))
+    }
+}
+
+pub(super) static SUM_AXIS: Kernel = kernel!("sum_axis");
+pub(super) static BROADCAST_AXIS: Kernel = kernel!("broadcast_axis");
+pub(super) static OUTER_ADD: Kernel = kernel!("outer_add");
+pub(super) static SWAP_AXES: Kernel = kernel!("swap_axes");

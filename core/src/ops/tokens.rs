@@ -2,7 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::kernel::{Dispatch, Lowering};
+use super::kernel::Slot::{Input, Output, Scratch};
+use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
+use super::reduce::{ROWS_A_CHUNK, SumAxis};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
 use crate::cpu::slices::{Read, for_rows, indices, new_tensor, per_dtype};
@@ -105,8 +107,11 @@ impl Op for GatherTokens {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, dim) = (numel(&io.output), io.output[2]);
+        let image_stride = if self.shared { 0 } else { io.inputs[0][1] * dim };
+        let (patches, cls) = (io.inputs[1][1], usize::from(self.cls));
+        let params = fields![len, dim, self.keep, patches, cls, self.groups, image_stride];
+        vec![Dispatch::elements(&GATHER_TOKENS, params, &[Input(0), Input(1), Output], len)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
@@ -206,8 +211,14 @@ impl Op for RestoreTokens {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, dim) = (numel(&io.output), io.output[2]);
+        let (patches, cls) = (io.inputs[1][1], usize::from(self.cls));
+        let params = fields![len, dim, self.visible, patches, cls, self.groups];
+        let has_fill = io.inputs.len() == 4;
+        // Something has to be bound where there is no fill token.
+        let bindings = [Input(0), Input(1), if has_fill { Input(3) } else { Input(0) }, Output];
+        let constants = [("HAS_FILL", f64::from(u8::from(has_fill)))];
+        vec![Dispatch::elements(&RESTORE_TOKENS, params, &bindings, len).with_constants(&constants)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
@@ -274,8 +285,18 @@ impl Op for RestoreFillGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (n, dim, patches) = (io.inputs[0][0], io.inputs[0][2], io.inputs[1][1]);
+        let (rows, cls) = (n * patches, usize::from(self.cls));
+        let chunks = rows.div_ceil(ROWS_A_CHUNK);
+        let params = fields![chunks * dim, dim, self.visible, patches, cls, self.groups, rows, ROWS_A_CHUNK];
+        let sums = if chunks == 1 { Output } else { Scratch(0, chunks * dim) };
+        let groups = (chunks * dim).div_ceil(COLUMNS_A_GROUP);
+        let mut all = vec![Dispatch::new(&RESTORE_FILL_GRAD, params, &[Input(0), Input(1), sums], groups)];
+        if chunks > 1 {
+            let total = SumAxis { outer: 1, n: chunks, inner: dim, scale: 1.0, shape: self.shape.clone() };
+            all.extend(total.dispatches(sums, 1));
+        }
+        all
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -344,8 +365,9 @@ impl Op for PrependToken {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, dim) = (numel(&io.output), io.output[2]);
+        let params = fields![len, dim, io.output[1]];
+        vec![Dispatch::elements(&PREPEND_TOKEN, params, &[Input(0), Input(1), Output], len)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
@@ -387,8 +409,9 @@ impl Op for SliceTokens {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, dim) = (numel(&io.output), io.output[2]);
+        let params = fields![len, dim, self.start, self.len, io.inputs[0][1]];
+        vec![Dispatch::elements(&SLICE_TOKENS, params, &[Input(0), Output], len)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
@@ -435,8 +458,9 @@ impl Op for PadTokens {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let _ = io;
-        vec![]
+        let (len, dim) = (numel(&io.output), io.output[2]);
+        let params = fields![len, dim, self.start, self.total, io.inputs[0][1]];
+        vec![Dispatch::elements(&PAD_TOKENS, params, &[Input(0), Output], len)]
     }
 
     fn flops(&self, _: Shapes, _: &[usize]) -> u64 {
@@ -453,3 +477,10 @@ fn pad<T: Real>(x: &Tensor, start: usize, total: usize) -> candle_core::Result<T
     }
     new_tensor(y, vec![b, total, d])
 }
+
+pub(super) static GATHER_TOKENS: Kernel = kernel!("gather_tokens");
+pub(super) static RESTORE_TOKENS: Kernel = kernel!("restore_tokens");
+pub(super) static RESTORE_FILL_GRAD: Kernel = kernel!("restore_fill_grad");
+pub(super) static PREPEND_TOKEN: Kernel = kernel!("prepend_token");
+pub(super) static SLICE_TOKENS: Kernel = kernel!("slice_tokens");
+pub(super) static PAD_TOKENS: Kernel = kernel!("pad_tokens");

@@ -39,20 +39,11 @@ impl Crop {
                 let x = rng.random_range(0..=width - w);
                 let y = rng.random_range(0..=height - h);
                 let flip = rng.random_bool(0.5);
-                return Self {
-                    x,
-                    y,
-                    width: w,
-                    height: h,
-                    flip,
-                };
+                return Self { x, y, width: w, height: h, flip };
             }
         }
         let flip = rng.random_bool(0.5);
-        Self {
-            flip,
-            ..Self::centred(width, height, ASPECT)
-        }
+        Self { flip, ..Self::centred(width, height, ASPECT) }
     }
 
     /// The largest centred square: what evaluation looks at.
@@ -64,13 +55,7 @@ impl Crop {
     /// The whole image, whatever its aspect.
     #[must_use]
     pub fn whole(width: u32, height: u32) -> Self {
-        Self {
-            x: 0,
-            y: 0,
-            width,
-            height,
-            flip: false,
-        }
+        Self { x: 0, y: 0, width, height, flip: false }
     }
 
     /// The largest centred box whose aspect lies within `(low, high)`.
@@ -85,13 +70,7 @@ impl Crop {
         };
         let (w, h) = (w.clamp(1, width), h.clamp(1, height));
         let (x, y) = ((width - w) / 2, (height - h) / 2);
-        Self {
-            x,
-            y,
-            width: w,
-            height: h,
-            flip: false,
-        }
+        Self { x, y, width: w, height: h, flip: false }
     }
 }
 

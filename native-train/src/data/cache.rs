@@ -40,9 +40,7 @@ impl RegionCache {
         key: &str,
         make: impl FnOnce() -> Result<Vec<LabelMap>, String>,
     ) -> Result<Vec<LabelMap>, String> {
-        let path = self
-            .dir
-            .join(format!("{:016x}.regions", hash(key.as_bytes())));
+        let path = self.dir.join(format!("{:016x}.regions", hash(key.as_bytes())));
         if let Some(maps) = fs::read(&path).ok().and_then(|bytes| unpack(&bytes, key)) {
             return Ok(maps);
         }
@@ -117,9 +115,7 @@ fn unpack(bytes: &[u8], key: &str) -> Option<Vec<LabelMap>> {
     }
     rest = tail;
     let maps = take(&mut rest)?;
-    let maps: Vec<_> = (0..maps)
-        .map(|_| unpack_map(&mut rest))
-        .collect::<Option<_>>()?;
+    let maps: Vec<_> = (0..maps).map(|_| unpack_map(&mut rest)).collect::<Option<_>>()?;
     rest.is_empty().then_some(maps)
 }
 

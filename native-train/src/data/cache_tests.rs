@@ -69,11 +69,7 @@ fn an_entry_is_made_once_and_again_when_damaged_or_of_another_key() {
 
     let files = || fs::read_dir(&cache.dir).unwrap().map(|e| e.unwrap().path());
     let entry = files().next().unwrap();
-    for damage in [
-        &b""[..],
-        b"RMAEREG\x00 of an older version",
-        &pack(&maps(), "b"),
-    ] {
+    for damage in [&b""[..], b"RMAEREG\x00 of an older version", &pack(&maps(), "b")] {
         fs::write(&entry, damage).unwrap();
         let before = made.get();
         assert_eq!(cache.get_or("a", make).unwrap(), maps());
@@ -92,12 +88,7 @@ fn a_cache_that_cannot_be_written_is_only_slower() {
     assert_eq!(cache.get_or("a", || Ok(maps())).unwrap(), maps());
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(
-        RegionCache::open(&file)
-            .unwrap_err()
-            .to_string()
-            .contains("file")
-    );
+    assert!(RegionCache::open(&file).unwrap_err().to_string().contains("file"));
 }
 
 #[test]

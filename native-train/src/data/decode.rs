@@ -33,9 +33,7 @@ pub fn decode(path: &Path) -> Result<RgbImage, DataError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    let size = fs::metadata(path)
-        .map_err(|e| DataError::io(path, e))?
-        .len();
+    let size = fs::metadata(path).map_err(|e| DataError::io(path, e))?.len();
     if size > MAX_FILE_BYTES {
         return Err(damaged(path, "the file is larger than 512 MiB"));
     }
@@ -54,21 +52,13 @@ fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         let (path, limit) = (path.to_path_buf(), MAX_PIXELS);
-        return Err(DataError::TooLarge {
-            path,
-            width,
-            height,
-            limit,
-        });
+        return Err(DataError::TooLarge { path, width, height, limit });
     }
     if width == 0 || height == 0 {
         return Err(damaged(path, "the image has no pixels"));
     }
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(damaged(
-            path,
-            "truncated: the end of the JPEG data is missing",
-        ));
+        return Err(damaged(path, "truncated: the end of the JPEG data is missing"));
     }
     // A damaged orientation tag is no reason to lose the image.
     let orientation = decoder.orientation().ok();
@@ -87,10 +77,7 @@ fn limits() -> Limits {
 }
 
 fn damaged(path: &Path, reason: &str) -> DataError {
-    DataError::Decode {
-        path: path.to_path_buf(),
-        reason: reason.to_string(),
-    }
+    DataError::Decode { path: path.to_path_buf(), reason: reason.to_string() }
 }
 
 /// 8-bit RGB, with any transparency composited over white.
@@ -135,9 +122,7 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 
 /// Offset of the next marker: 0xFF followed by neither stuffing nor fill.
 fn next_marker(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(2)
-        .position(|pair| pair[0] == 0xFF && pair[1] != 0x00 && pair[1] != 0xFF)
+    bytes.windows(2).position(|pair| pair[0] == 0xFF && pair[1] != 0x00 && pair[1] != 0xFF)
 }
 
 #[cfg(test)]

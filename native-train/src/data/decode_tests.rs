@@ -38,13 +38,7 @@ fn jpeg(image: &RgbImage) -> Vec<u8> {
 
 /// Left half red, right half blue, 32×16.
 fn red_blue() -> RgbImage {
-    RgbImage::from_fn(32, 16, |x, _| {
-        if x < 16 {
-            Rgb([255, 0, 0])
-        } else {
-            Rgb([0, 0, 255])
-        }
-    })
+    RgbImage::from_fn(32, 16, |x, _| if x < 16 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) })
 }
 
 fn is_near(got: Rgb<u8>, wanted: [u8; 3]) -> bool {
@@ -80,10 +74,7 @@ fn exif_orientation_is_applied() {
         let path = folder.bytes("turned.jpg", &with_orientation(&plain, tag));
         let image = decode(&path).unwrap();
         assert_eq!(image.dimensions(), size, "orientation {tag}");
-        assert!(
-            is_near(*image.get_pixel(red.0, red.1), [255, 0, 0]),
-            "orientation {tag}"
-        );
+        assert!(is_near(*image.get_pixel(red.0, red.1), [255, 0, 0]), "orientation {tag}");
     }
     let path = folder.bytes("odd.jpg", &with_orientation(&plain, 99));
     assert_eq!(decode(&path).unwrap().dimensions(), (32, 16));
@@ -116,29 +107,18 @@ fn deep_grey_palette_and_transparent_images_become_rgb() {
     for name in ["grey.png", "grey.jpg", "grey.bmp", "grey.tif"] {
         let grey = GrayImage::from_pixel(9, 7, Luma([90]));
         let image = decode(&folder.image(name, grey)).unwrap();
-        assert_eq!(
-            (image.dimensions(), image.get_pixel(8, 6).0),
-            ((9, 7), [90; 3]),
-            "{name}"
-        );
+        assert_eq!((image.dimensions(), image.get_pixel(8, 6).0), ((9, 7), [90; 3]), "{name}");
     }
     let veil = GrayAlphaImage::from_pixel(2, 2, LumaA([0, 51]));
     let image = decode(&folder.image("veil.png", veil)).unwrap();
-    assert_eq!(
-        image.get_pixel(1, 1).0,
-        [204; 3],
-        "black at 20 % over white"
-    );
+    assert_eq!(image.get_pixel(1, 1).0, [204; 3], "black at 20 % over white");
     for name in ["clear.png", "clear.webp"] {
         let clear = RgbaImage::from_pixel(2, 2, Rgba([9, 8, 7, 0]));
         let image = decode(&folder.image(name, clear)).unwrap();
         assert_eq!(image.get_pixel(0, 0).0, [255; 3], "{name}");
     }
     let image = decode(&folder.bytes("palette.bmp", &palette_bmp())).unwrap();
-    assert_eq!(
-        (image.get_pixel(0, 0).0, image.get_pixel(1, 0).0),
-        ([255, 0, 0], [0, 255, 0])
-    );
+    assert_eq!((image.get_pixel(0, 0).0, image.get_pixel(1, 0).0), ([255, 0, 0], [0, 255, 0]));
 }
 
 /// A 2×1 bitmap of two palette colours, red and green.
@@ -161,10 +141,7 @@ fn a_single_pixel_is_an_image_and_the_content_tells_the_format() {
     let folder = Folder::new();
     let one = RgbImage::from_pixel(1, 1, Rgb([1, 2, 3]));
     let png = fs::read(folder.image("one.png", one.clone())).unwrap();
-    assert_eq!(
-        decode(&folder.bytes("really_a_png.jpg", &png)).unwrap(),
-        one
-    );
+    assert_eq!(decode(&folder.bytes("really_a_png.jpg", &png)).unwrap(), one);
 }
 
 #[test]
@@ -177,11 +154,7 @@ fn damaged_files_are_refused_by_name() {
     let tiff = fs::read(folder.image("whole.tiff", red_blue())).unwrap();
     for (name, bytes, reason) in [
         ("empty.jpg", &b""[..], "empty"),
-        (
-            "page.jpg",
-            b"<!DOCTYPE html><html><body>404</body></html>",
-            "not an image",
-        ),
+        ("page.jpg", b"<!DOCTYPE html><html><body>404</body></html>", "not an image"),
         ("half.jpg", &whole[..whole.len() / 2], ""),
         ("scan.jpg", &whole[..whole.len() - 9], "truncated"),
         ("cut.jpg", &whole[..whole.len() - 2], "truncated"),
@@ -197,10 +170,7 @@ fn damaged_files_are_refused_by_name() {
             matches!(&error, DataError::Decode { path: named, .. } if *named == path),
             "{error:?}"
         );
-        assert!(
-            error.to_string().contains(name) && error.reason().contains(reason),
-            "{error}"
-        );
+        assert!(error.to_string().contains(name) && error.reason().contains(reason), "{error}");
     }
     let missing = decode(Path::new("nowhere.jpg")).unwrap_err();
     assert!(missing.to_string().contains("nowhere.jpg"));
@@ -228,10 +198,7 @@ fn a_header_cannot_exhaust_the_memory() {
     bytes[18..22].copy_from_slice(&60_000u32.to_le_bytes());
     bytes[22..26].copy_from_slice(&60_000u32.to_le_bytes());
     let error = decode(&folder.bytes("bomb.bmp", &bytes)).unwrap_err();
-    assert!(
-        matches!(error, DataError::TooLarge { width: 60_000, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DataError::TooLarge { width: 60_000, .. }), "{error}");
     assert!(error.to_string().contains("bomb.bmp"));
 }
 

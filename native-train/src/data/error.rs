@@ -102,12 +102,7 @@ impl DataError {
             Self::NoPermission(_) => "no permission to read it".into(),
             Self::Io { source, .. } => source.to_string(),
             Self::Decode { reason, .. } => reason.clone(),
-            Self::TooLarge {
-                width,
-                height,
-                limit,
-                ..
-            } => {
+            Self::TooLarge { width, height, limit, .. } => {
                 format!("{width}x{height} pixels is more than the {limit} allowed")
             }
             other => other.to_string(),
@@ -121,10 +116,7 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 fn reasons(skipped: &[SkippedImage]) -> String {
-    let lines: Vec<_> = skipped
-        .iter()
-        .take(3)
-        .map(|s| format!("{}: {}", s.path.display(), s.reason))
-        .collect();
+    let lines: Vec<_> =
+        skipped.iter().take(3).map(|s| format!("{}: {}", s.path.display(), s.reason)).collect();
     lines.join("; ")
 }

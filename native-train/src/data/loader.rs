@@ -95,10 +95,7 @@ impl Loader {
         let sampler = Sampler::new(files, config)?;
         check_start(start, sampler.files.len())?;
         let threads = sampler.config.threads.max(1);
-        let state = State {
-            end_slot: prefetched(&sampler.config),
-            ..State::default()
-        };
+        let state = State { end_slot: prefetched(&sampler.config), ..State::default() };
         let shared = Arc::new(Shared {
             sampler,
             start,
@@ -106,16 +103,9 @@ impl Loader {
             room: Condvar::new(),
             ready: Condvar::new(),
         });
-        let mut loader = Self {
-            shared,
-            workers: Vec::new(),
-            given: 0,
-            tally: Tally::default(),
-        };
+        let mut loader = Self { shared, workers: Vec::new(), given: 0, tally: Tally::default() };
         for number in 0..threads {
-            loader
-                .workers
-                .push(spawn(Arc::clone(&loader.shared), number)?);
+            loader.workers.push(spawn(Arc::clone(&loader.shared), number)?);
         }
         Ok(loader)
     }
@@ -127,11 +117,7 @@ impl Loader {
     /// at cannot be read; [`DataError::WorkerDied`] on a bug.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
         let asked = Instant::now();
-        let Assembled {
-            mut batch,
-            attempts,
-            missing,
-        } = self.take()?;
+        let Assembled { mut batch, attempts, missing } = self.take()?;
         batch.wait = asked.elapsed();
         self.given += 1;
         batch.skipped = self.tally.note(attempts, &self.shared.sampler)?;
@@ -219,10 +205,7 @@ impl Shared {
         let size = self.sampler.config.batch as u64;
         let batch = number / size;
         let mut state = self.lock();
-        let slots = state
-            .open
-            .entry(batch)
-            .or_insert_with(|| (0..size).map(|_| None).collect());
+        let slots = state.open.entry(batch).or_insert_with(|| (0..size).map(|_| None).collect());
         slots[(number % size) as usize] = Some(slot);
         if slots.iter().any(Option::is_none) {
             return None;
@@ -242,11 +225,7 @@ impl Shared {
         let mut batch = collate(samples, &self.sampler);
         let given = (number + 1) * size as u64;
         batch.position_after = self.start.advanced(given, self.sampler.files.len());
-        Assembled {
-            batch,
-            attempts,
-            missing,
-        }
+        Assembled { batch, attempts, missing }
     }
 }
 
@@ -256,9 +235,7 @@ fn prefetched(config: &LoaderConfig) -> u64 {
 }
 
 fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    condition
-        .wait(state)
-        .unwrap_or_else(PoisonError::into_inner)
+    condition.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check_start(start: LoaderPosition, len: usize) -> Result<(), DataError> {
@@ -307,9 +284,7 @@ fn collate(samples: Vec<Sample>, sampler: &Sampler) -> Batch {
     };
     for sample in samples {
         batch.images.extend_from_slice(&sample.image);
-        batch
-            .regions
-            .extend(sample.regions.iter().map(|&bit| f32::from(bit)));
+        batch.regions.extend(sample.regions.iter().map(|&bit| f32::from(bit)));
         batch.ids_shuffle.extend_from_slice(&sample.ids_shuffle);
         batch.names.push(sampler.files[sample.file].clone());
     }
@@ -330,10 +305,7 @@ pub fn load_eval(files: &[PathBuf], config: &LoaderConfig) -> Result<Batch, Data
     let (mut samples, mut skipped) = (Vec::new(), Vec::new());
     for file in 0..files.len() {
         // An epoch that training never reaches.
-        let at = LoaderPosition {
-            epoch: u64::MAX,
-            index: file as u64,
-        };
+        let at = LoaderPosition { epoch: u64::MAX, index: file as u64 };
         let crop = |width, height, _: &mut _| Crop::centre(width, height);
         match sampler.sample(file, at, crop, &mut scratch) {
             Ok(sample) => samples.push(sample),

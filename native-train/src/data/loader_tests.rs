@@ -37,10 +37,7 @@ fn config() -> LoaderConfig {
         batch: 4,
         num_regions: K,
         region_source: RegionSource::Felzenszwalb {
-            params: vec![
-                FelzenszwalbParams::at_scale(50),
-                FelzenszwalbParams::at_scale(100),
-            ],
+            params: vec![FelzenszwalbParams::at_scale(50), FelzenszwalbParams::at_scale(100)],
             max_short_side: 32,
         },
         seed: 5,
@@ -58,11 +55,7 @@ fn batches(
     let mut loader = Loader::new(files.to_vec(), config.clone(), start).unwrap();
     let next = |_| {
         let batch = loader.next_batch().unwrap();
-        Batch {
-            wait: Duration::ZERO,
-            skipped: Vec::new(),
-            ..batch
-        }
+        Batch { wait: Duration::ZERO, skipped: Vec::new(), ..batch }
     };
     (0..count).map(next).collect()
 }
@@ -94,21 +87,11 @@ fn threads_and_prefetching_do_not_change_the_batches() {
     files.push(Path::new("missing.png").into());
     let reference = batches(&files, &config(), LoaderPosition::default(), 7);
     for (threads, prefetch_batches) in [(1, 1), (3, 1), (5, 4)] {
-        let config = LoaderConfig {
-            threads,
-            prefetch_batches,
-            ..config()
-        };
+        let config = LoaderConfig { threads, prefetch_batches, ..config() };
         let others = batches(&files, &config, LoaderPosition::default(), 7);
-        assert!(
-            others == reference,
-            "{threads} threads, {prefetch_batches} ahead"
-        );
+        assert!(others == reference, "{threads} threads, {prefetch_batches} ahead");
     }
-    let other_seed = LoaderConfig {
-        seed: 6,
-        ..config()
-    };
+    let other_seed = LoaderConfig { seed: 6, ..config() };
     let others = batches(&files, &other_seed, LoaderPosition::default(), 7);
     assert!(others != reference);
 }
@@ -123,13 +106,7 @@ fn resuming_anywhere_continues_as_if_nothing_had_happened() {
         let rest = batches(&files, &config(), start, 8 - done);
         assert!(rest == whole[done..], "after {done} batches, at {start:?}");
     }
-    assert_eq!(
-        whole[7].position_after,
-        LoaderPosition {
-            epoch: 2,
-            index: 10
-        }
-    );
+    assert_eq!(whole[7].position_after, LoaderPosition { epoch: 2, index: 10 });
 }
 
 #[test]
@@ -150,10 +127,7 @@ fn an_epoch_visits_every_image_once_and_the_next_in_another_order() {
 #[test]
 fn a_data_set_smaller_than_a_batch_wraps_around() {
     let (_dir, files) = folder(3);
-    let config = LoaderConfig {
-        batch: 8,
-        ..config()
-    };
+    let config = LoaderConfig { batch: 8, ..config() };
     let all = batches(&files, &config, LoaderPosition::default(), 2);
     assert_eq!(all[0].position_after, LoaderPosition { epoch: 2, index: 2 });
     for file in &files {
@@ -162,11 +136,7 @@ fn a_data_set_smaller_than_a_batch_wraps_around() {
     }
     let of_first: Vec<_> = (0..8).filter(|&i| all[0].names[i] == files[0]).collect();
     let pixels = |i: usize| &all[0].images[i * 3 * SIDE * SIDE..][..3 * SIDE * SIDE];
-    assert_ne!(
-        pixels(of_first[0]),
-        pixels(of_first[1]),
-        "each time its own crop"
-    );
+    assert_ne!(pixels(of_first[0]), pixels(of_first[1]), "each time its own crop");
 }
 
 #[test]
@@ -185,10 +155,7 @@ fn unreadable_images_are_replaced_and_named_once() {
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
     let paths: Vec<_> = skipped.iter().map(|s| s.path.clone()).collect();
     assert_eq!(paths, [2, 7, 8].map(|i| files[i].clone()));
-    assert!(
-        skipped.iter().all(|s| s.reason == "not an image"),
-        "{skipped:?}"
-    );
+    assert!(skipped.iter().all(|s| s.reason == "not an image"), "{skipped:?}");
 }
 
 #[test]
@@ -199,9 +166,7 @@ fn more_than_half_unreadable_stops_with_counts_and_reasons() {
             fs::write(file, "<html>").unwrap();
         }
         let mut loader = Loader::new(files, config(), LoaderPosition::default()).unwrap();
-        let error = (0..count)
-            .find_map(|_| loader.next_batch().err())
-            .expect("it stops");
+        let error = (0..count).find_map(|_| loader.next_batch().err()).expect("it stops");
         let DataError::TooManySkipped { looked_at, skipped } = &error else {
             panic!("{error}");
         };
@@ -218,11 +183,7 @@ fn half_unreadable_goes_on_whatever_comes_first() {
         fs::write(file, "<html>").unwrap();
     }
     for seed in 0..12 {
-        let config = LoaderConfig {
-            seed,
-            num_regions: 0,
-            ..config()
-        };
+        let config = LoaderConfig { seed, num_regions: 0, ..config() };
         let mut loader = Loader::new(files.clone(), config, LoaderPosition::default()).unwrap();
         let mut skipped = 0;
         for _ in 0..6 {
@@ -235,23 +196,13 @@ fn half_unreadable_goes_on_whatever_comes_first() {
 #[test]
 fn without_a_source_regions_are_zero_and_without_k_there_are_none() {
     let (_dir, files) = folder(4);
-    let none = LoaderConfig {
-        region_source: RegionSource::None,
-        ..config()
-    };
+    let none = LoaderConfig { region_source: RegionSource::None, ..config() };
     let batch = &batches(&files, &none, LoaderPosition::default(), 1)[0];
     assert_eq!(batch.regions, vec![0.0; 4 * K * SIDE * SIDE]);
     let with = &batches(&files, &config(), LoaderPosition::default(), 1)[0];
     assert!(batch.images == with.images && batch.ids_shuffle == with.ids_shuffle);
-    let pixels_only = LoaderConfig {
-        num_regions: 0,
-        ..config()
-    };
-    assert!(
-        batches(&files, &pixels_only, LoaderPosition::default(), 1)[0]
-            .regions
-            .is_empty()
-    );
+    let pixels_only = LoaderConfig { num_regions: 0, ..config() };
+    assert!(batches(&files, &pixels_only, LoaderPosition::default(), 1)[0].regions.is_empty());
 }
 
 #[test]
@@ -265,10 +216,7 @@ fn foreground_regions_touch_visible_patches() {
         })
     };
     let hits = |policy| {
-        let config = LoaderConfig {
-            region_policy: policy,
-            ..config()
-        };
+        let config = LoaderConfig { region_policy: policy, ..config() };
         let mut hits = (0, 0);
         for batch in batches(&files, &config, LoaderPosition::default(), 6) {
             for (i, region) in batch.regions.chunks(SIDE * SIDE).enumerate() {
@@ -289,17 +237,11 @@ fn a_region_cache_changes_nothing_but_the_time() {
     let (_dir, files) = folder(6);
     let cache = tempfile::tempdir().unwrap();
     let reference = batches(&files, &config(), LoaderPosition::default(), 3);
-    let cached = LoaderConfig {
-        region_cache: Some(cache.path().into()),
-        ..config()
-    };
+    let cached = LoaderConfig { region_cache: Some(cache.path().into()), ..config() };
     for _ in 0..2 {
         assert!(batches(&files, &cached, LoaderPosition::default(), 3) == reference);
     }
-    let entries: Vec<_> = fs::read_dir(cache.path())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let entries: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(entries.len(), 6);
     fs::write(&entries[0], "damaged").unwrap();
     assert!(batches(&files, &cached, LoaderPosition::default(), 3) == reference);
@@ -311,24 +253,13 @@ fn label_maps_serve_as_regions() {
     let labels = dir.path().join("labels");
     fs::create_dir(&labels).unwrap();
     // Everything is region 9 in the first image; the others have no map.
-    GrayImage::from_pixel(40, 40, Luma([9]))
-        .save(labels.join("000.png"))
-        .unwrap();
-    let source = |background| RegionSource::LabelMaps {
-        dir: labels.clone(),
-        background,
-    };
-    let config = |background| LoaderConfig {
-        region_source: source(background),
-        ..config()
-    };
+    GrayImage::from_pixel(40, 40, Luma([9])).save(labels.join("000.png")).unwrap();
+    let source = |background| RegionSource::LabelMaps { dir: labels.clone(), background };
+    let config = |background| LoaderConfig { region_source: source(background), ..config() };
     let sums = |background| {
         let batch = batches(&files, &config(background), LoaderPosition::default(), 1).remove(0);
-        let sum = |i: usize| {
-            batch.regions[i * K * SIDE * SIDE..][..K * SIDE * SIDE]
-                .iter()
-                .sum::<f32>()
-        };
+        let sum =
+            |i: usize| batch.regions[i * K * SIDE * SIDE..][..K * SIDE * SIDE].iter().sum::<f32>();
         let of = |name: &PathBuf| sum(batch.names.iter().position(|n| n == name).unwrap());
         (of(&files[0]), of(&files[1]))
     };
@@ -340,80 +271,25 @@ fn label_maps_serve_as_regions() {
 fn settings_that_do_not_fit_are_refused() {
     let (_dir, files) = folder(2);
     let refused = |config: LoaderConfig, start, word: &str| {
-        let error = Loader::new(files.clone(), config, start)
-            .expect_err(word)
-            .to_string();
+        let error = Loader::new(files.clone(), config, start).expect_err(word).to_string();
         assert!(error.contains(word), "{error}");
     };
     let start = LoaderPosition::default();
-    refused(
-        LoaderConfig {
-            patch: 7,
-            ..config()
-        },
-        start,
-        "patch side 7",
-    );
-    refused(
-        LoaderConfig {
-            patch: 0,
-            ..config()
-        },
-        start,
-        "patch side 0",
-    );
-    refused(
-        LoaderConfig {
-            batch: 0,
-            ..config()
-        },
-        start,
-        "batch",
-    );
-    refused(
-        LoaderConfig {
-            region_mask_ratio: f64::NAN,
-            ..config()
-        },
-        start,
-        "ratio NaN",
-    );
-    refused(
-        config(),
-        LoaderPosition { epoch: 0, index: 2 },
-        "has 2 images",
-    );
-    let params = vec![FelzenszwalbParams {
-        scale: -1.0,
-        ..FelzenszwalbParams::at_scale(1)
-    }];
-    let source = RegionSource::Felzenszwalb {
-        params,
-        max_short_side: 480,
-    };
-    refused(
-        LoaderConfig {
-            region_source: source,
-            ..config()
-        },
-        start,
-        "scale",
-    );
-    assert!(matches!(
-        Loader::new(Vec::new(), config(), start),
-        Err(DataError::NoImages(_))
-    ));
+    refused(LoaderConfig { patch: 7, ..config() }, start, "patch side 7");
+    refused(LoaderConfig { patch: 0, ..config() }, start, "patch side 0");
+    refused(LoaderConfig { batch: 0, ..config() }, start, "batch");
+    refused(LoaderConfig { region_mask_ratio: f64::NAN, ..config() }, start, "ratio NaN");
+    refused(config(), LoaderPosition { epoch: 0, index: 2 }, "has 2 images");
+    let params = vec![FelzenszwalbParams { scale: -1.0, ..FelzenszwalbParams::at_scale(1) }];
+    let source = RegionSource::Felzenszwalb { params, max_short_side: 480 };
+    refused(LoaderConfig { region_source: source, ..config() }, start, "scale");
+    assert!(matches!(Loader::new(Vec::new(), config(), start), Err(DataError::NoImages(_))));
 }
 
 #[test]
 fn memory_is_bounded_and_dropping_ends_the_threads() {
     let (_dir, files) = folder(4);
-    let config = LoaderConfig {
-        threads: 3,
-        prefetch_batches: 2,
-        num_regions: 0,
-        ..config()
-    };
+    let config = LoaderConfig { threads: 3, prefetch_batches: 2, num_regions: 0, ..config() };
     let loader = Loader::new(files, config, LoaderPosition::default()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while loader.shared.lock().done.len() < 2 && Instant::now() < deadline {

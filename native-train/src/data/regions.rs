@@ -107,10 +107,7 @@ impl RawLabels {
     /// Reads an 8- or 16-bit grey image.
     pub(super) fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = fs::read(path).map_err(|e| DataError::io(path, e))?;
-        let wrong = |reason: String| DataError::Decode {
-            path: path.to_path_buf(),
-            reason,
-        };
+        let wrong = |reason: String| DataError::Decode { path: path.to_path_buf(), reason };
         let image = image::load_from_memory(&bytes).map_err(|e| wrong(e.to_string()))?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let labels = match image {
@@ -122,11 +119,7 @@ impl RawLabels {
                 return Err(wrong(reason));
             }
         };
-        Ok(Self {
-            width,
-            height,
-            labels,
-        })
+        Ok(Self { width, height, labels })
     }
 
     /// Adds the regions left in `crop` to `set`, all but `background`.
@@ -194,10 +187,7 @@ impl LabelFiles {
         let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
         for entry in fs::read_dir(dir).map_err(|e| DataError::io(dir, e))? {
             let path = entry.map_err(|e| DataError::io(dir, e))?.path();
-            if path
-                .extension()
-                .is_some_and(|e| e.eq_ignore_ascii_case("png"))
-            {
+            if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
                 for stem in stems(&path) {
                     by_stem.entry(stem).or_default().push(path.clone());
                 }
@@ -228,10 +218,7 @@ impl LabelFiles {
 fn stems(path: &Path) -> Vec<String> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let mut stems = vec![stem.to_string()];
-    stems.extend(
-        stem.match_indices('_')
-            .map(|(at, _)| stem[..at].to_string()),
-    );
+    stems.extend(stem.match_indices('_').map(|(at, _)| stem[..at].to_string()));
     stems
 }
 

@@ -40,9 +40,8 @@ fn taps(input: usize, output: usize) -> Vec<Taps> {
             let centre = (o as f64 + 0.5) * scale;
             let first = (centre - 2.0 * stretch + 0.5).max(0.0) as usize;
             let end = ((centre + 2.0 * stretch + 0.5) as usize).min(input);
-            let raw: Vec<f64> = (first..end)
-                .map(|i| cubic((i as f64 + 0.5 - centre) / stretch))
-                .collect();
+            let raw: Vec<f64> =
+                (first..end).map(|i| cubic((i as f64 + 0.5 - centre) / stretch)).collect();
             let sum: f64 = raw.iter().sum();
             let weights = raw.iter().map(|w| (w / sum) as f32).collect();
             Taps { first, weights }
@@ -72,15 +71,10 @@ pub fn resample(image: &RgbImage, crop: &Crop, side: usize) -> Vec<f32> {
 pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let mut out = RgbImage::new(width, height);
     let whole = Crop::whole(image.width(), image.height());
-    each_pixel(
-        image,
-        &whole,
-        (width as usize, height as usize),
-        |x, y, rgb| {
-            let rgb = rgb.map(|value| (value + 0.5) as u8);
-            out.put_pixel(x as u32, y as u32, image::Rgb(rgb));
-        },
-    );
+    each_pixel(image, &whole, (width as usize, height as usize), |x, y, rgb| {
+        let rgb = rgb.map(|value| (value + 0.5) as u8);
+        out.put_pixel(x as u32, y as u32, image::Rgb(rgb));
+    });
     out
 }
 

@@ -13,13 +13,7 @@ fn pattern() -> RgbImage {
     })
 }
 
-const CROP: Crop = Crop {
-    x: 1,
-    y: 2,
-    width: 9,
-    height: 7,
-    flip: false,
-};
+const CROP: Crop = Crop { x: 1, y: 2, width: 9, height: 7, flip: false };
 
 /// `crop.resize((3, 3), BICUBIC)` of Pillow: all nine pixels.
 const TO_3: [u8; 27] = [
@@ -35,10 +29,7 @@ const TO_14: [u8; 42] = [
 fn assert_close(image: &RgbImage, expected: &[u8]) {
     for (i, (&got, &wanted)) in image.as_raw().iter().zip(expected).enumerate() {
         // Pillow rounds to 8 bits between its two passes, so one step may differ.
-        assert!(
-            got.abs_diff(wanted) <= 1,
-            "value {i}: {got}, Pillow {wanted}"
-        );
+        assert!(got.abs_diff(wanted) <= 1, "value {i}: {got}, Pillow {wanted}");
     }
 }
 
@@ -61,11 +52,7 @@ fn flipping_mirrors_columns() {
 fn normalisation_is_imagenets() {
     let image = RgbImage::from_pixel(2, 2, Rgb([255, 0, 128]));
     let values = resample(&image, &Crop::whole(2, 2), 1);
-    let expected = [
-        (1.0 - 0.485) / 0.229,
-        (0.0 - 0.456) / 0.224,
-        (128.0 / 255.0 - 0.406) / 0.225,
-    ];
+    let expected = [(1.0 - 0.485) / 0.229, (0.0 - 0.456) / 0.224, (128.0 / 255.0 - 0.406) / 0.225];
     for (got, wanted) in values.iter().zip(expected) {
         assert!((got - wanted).abs() < 1e-5, "{values:?}");
     }

@@ -168,12 +168,7 @@ impl Sampler {
             Some(dir) => Some(RegionCache::open(dir)?),
             None => None,
         };
-        Ok(Self {
-            files,
-            config,
-            label_files,
-            cache,
-        })
+        Ok(Self { files, config, label_files, cache })
     }
 
     /// The slot at a place of the sequence: its own file, or the first readable
@@ -185,25 +180,13 @@ impl Sampler {
             let file = scratch.order(seed, at.epoch, len)[place] as usize;
             match self.sample(file, at, Crop::random, scratch) {
                 Ok(sample) => {
-                    attempts.push(Attempt {
-                        file,
-                        problem: None,
-                    });
-                    return Slot {
-                        sample: Some(sample),
-                        attempts,
-                    };
+                    attempts.push(Attempt { file, problem: None });
+                    return Slot { sample: Some(sample), attempts };
                 }
-                Err(problem) => attempts.push(Attempt {
-                    file,
-                    problem: Some(problem),
-                }),
+                Err(problem) => attempts.push(Attempt { file, problem: Some(problem) }),
             }
         }
-        Slot {
-            sample: None,
-            attempts,
-        }
+        Slot { sample: None, attempts }
     }
 
     /// The sample of one file with the draws of the place `at`, cropped by `crop`.
@@ -228,12 +211,7 @@ impl Sampler {
                 .map_err(|e| e.to_string())?
         };
         let image = resample(&image, &crop, config.image_side);
-        Ok(Sample {
-            file,
-            image,
-            regions,
-            ids_shuffle,
-        })
+        Ok(Sample { file, image, regions, ids_shuffle })
     }
 
     /// All regions of an image that its crop leaves.
@@ -251,10 +229,7 @@ impl Sampler {
             RegionSource::LabelMaps { background, .. } => {
                 self.regions_of_files(path, crop, size, *background)
             }
-            RegionSource::Felzenszwalb {
-                params,
-                max_short_side,
-            } => {
+            RegionSource::Felzenszwalb { params, max_short_side } => {
                 let mut make = || segment(image, params, *max_short_side, workspace);
                 let key = || cache::key(path, params, *max_short_side);
                 let maps = match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
@@ -275,10 +250,7 @@ impl Sampler {
         background: Option<u16>,
     ) -> Result<RegionSet, String> {
         let side = self.config.image_side;
-        let files = self
-            .label_files
-            .as_ref()
-            .map_or(&[][..], |files| files.of(image));
+        let files = self.label_files.as_ref().map_or(&[][..], |files| files.of(image));
         let mut set = RegionSet::new(side).map_err(|e| e.to_string())?;
         for file in files {
             RawLabels::read(file)

@@ -70,9 +70,7 @@ fn walk(
 
 fn has_image_extension(path: &Path) -> bool {
     path.extension().is_some_and(|extension| {
-        EXTENSIONS
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
+        EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
     })
 }
 
@@ -106,21 +104,11 @@ mod tests {
             touch(&root.join(name));
         }
         let found = scan(&[root.to_path_buf(), root.join("sub")]).unwrap();
-        let names: Vec<_> = found
-            .iter()
-            .map(|p| p.strip_prefix(root).unwrap().to_str().unwrap())
-            .collect();
+        let names: Vec<_> =
+            found.iter().map(|p| p.strip_prefix(root).unwrap().to_str().unwrap()).collect();
         assert_eq!(
             names,
-            [
-                "a.png",
-                "b.JPG",
-                "i.jpeg",
-                "j.tif",
-                "sub/d.webp",
-                "sub/deep/c.TiFf",
-                "sub/h.bmp"
-            ]
+            ["a.png", "b.JPG", "i.jpeg", "j.tif", "sub/d.webp", "sub/deep/c.TiFf", "sub/h.bmp"]
         );
     }
 
@@ -130,10 +118,7 @@ mod tests {
         let root = dir.path().to_path_buf();
         let empty = scan(std::slice::from_ref(&root)).unwrap_err();
         assert!(matches!(&empty, DataError::NoImages(_)));
-        assert!(
-            empty.to_string().contains(&*root.to_string_lossy()),
-            "{empty}"
-        );
+        assert!(empty.to_string().contains(&*root.to_string_lossy()), "{empty}");
 
         let file = root.join("picture.png");
         touch(&file);
@@ -174,10 +159,7 @@ mod tests {
             println!("skipped: this user may read every folder (root)");
             // What root cannot show, the mapping of the system's error does.
             let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-            assert!(matches!(
-                DataError::io(&closed, denied),
-                DataError::NoPermission(_)
-            ));
+            assert!(matches!(DataError::io(&closed, denied), DataError::NoPermission(_)));
             return;
         }
         assert!(matches!(result, Err(DataError::NoPermission(p)) if p == closed));

@@ -19,10 +19,7 @@ impl LoaderPosition {
     pub fn advanced(self, count: u64, len: usize) -> Self {
         let len = (len as u64).max(1);
         let index = self.index + count;
-        Self {
-            epoch: self.epoch + index / len,
-            index: index % len,
-        }
+        Self { epoch: self.epoch + index / len, index: index % len }
     }
 }
 

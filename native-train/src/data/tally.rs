@@ -55,11 +55,7 @@ impl Tally {
             return Ok(());
         }
         self.look_at_more(VERDICT.min(len), sampler);
-        if self.more_than_half() {
-            Err(self.too_many())
-        } else {
-            Ok(())
-        }
+        if self.more_than_half() { Err(self.too_many()) } else { Ok(()) }
     }
 
     fn more_than_half(&self) -> bool {
@@ -82,9 +78,6 @@ impl Tally {
 
     /// The error that names what was skipped.
     pub(super) fn too_many(&self) -> DataError {
-        DataError::TooManySkipped {
-            looked_at: self.looked_at.len(),
-            skipped: self.skipped.clone(),
-        }
+        DataError::TooManySkipped { looked_at: self.looked_at.len(), skipped: self.skipped.clone() }
     }
 }

@@ -1,0 +1,293 @@
+//! Adapters, and a device with its compiled pipelines.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::errors::{ADVICE, Reports, scoped};
+use super::tier::Tier;
+use crate::error::{Error, Result};
+use crate::ops::kernel::{Dispatch, Kernel};
+
+/// Which adapter to take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The first hardware adapter, discrete ones before integrated ones.
+    Hardware,
+    /// The first adapter, hardware before software.
+    Any,
+    /// The first whose name, driver or backend contains this, in any case; software too.
+    Named(String),
+}
+
+/// What is known of an adapter.
+#[derive(Clone, Debug)]
+pub struct AdapterReport {
+    /// Its name, as the driver gives it.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, `webgpu`.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `CPU` or `other`.
+    pub kind: &'static str,
+    /// Whether it computes on the processor (lavapipe, SwiftShader, WARP): never taken unasked.
+    pub software: bool,
+    /// How much of it is used.
+    pub tier: Tier,
+    /// What it offers.
+    pub limits: wgpu::Limits,
+    /// What it offers beyond WebGPU's core.
+    pub features: wgpu::Features,
+}
+
+impl AdapterReport {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        Self {
+            software: is_software(&info),
+            tier: Tier::of(&limits),
+            backend: info.backend.to_str().into(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+            kind: kind_name(info.device_type),
+            name: info.name,
+            limits,
+            features: adapter.features(),
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        // Mesa's software Vulkan driver is called lavapipe by everybody but itself.
+        let alias = if self.name.contains("llvmpipe") { "lavapipe" } else { "" };
+        [self.name.as_str(), &self.driver, &self.backend, alias].iter().any(|s| s.to_lowercase().contains(&text))
+    }
+}
+
+fn is_software(info: &wgpu::AdapterInfo) -> bool {
+    let known = ["llvmpipe", "lavapipe", "swiftshader", "basic render driver", "warp"];
+    let name = info.name.to_lowercase();
+    info.device_type == wgpu::DeviceType::Cpu || known.iter().any(|k| name.contains(k))
+}
+
+fn kind_name(kind: wgpu::DeviceType) -> &'static str {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => "discrete GPU",
+        wgpu::DeviceType::IntegratedGpu => "integrated GPU",
+        wgpu::DeviceType::VirtualGpu => "virtual GPU",
+        wgpu::DeviceType::Cpu => "CPU",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+/// Hardware before software, discrete before integrated.
+fn rank(report: &AdapterReport) -> usize {
+    let order = ["discrete GPU", "integrated GPU", "virtual GPU", "other", "CPU"];
+    let kind = order.iter().position(|k| *k == report.kind).unwrap_or(order.len());
+    kind + if report.software { order.len() } else { 0 }
+}
+
+/// All adapters, best first; in a browser the one that it offers, or none.
+pub async fn adapters() -> Vec<AdapterReport> {
+    ranked_adapters().await.into_iter().map(|(report, _)| report).collect()
+}
+
+async fn ranked_adapters() -> Vec<(AdapterReport, wgpu::Adapter)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let found = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let mut found: Vec<_> = found.into_iter().map(|a| (AdapterReport::new(&a), a)).collect();
+    found.sort_by_key(|(report, _)| rank(report));
+    found
+}
+
+/// An opened adapter. Clones share it.
+#[derive(Clone)]
+pub struct GpuDevice(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    report: AdapterReport,
+    limits: wgpu::Limits,
+    reports: Reports,
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+}
+
+/// Everything that a pipeline depends on: the kernel, and its constants with the bits of their values.
+type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
+
+/// A compiled kernel and the layout of its bindings.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) compute: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+impl fmt::Debug for GpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GpuDevice").field(&self.describe()).finish()
+    }
+}
+
+impl GpuDevice {
+    /// Opens the adapter of a choice.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], with the adapters that there are.
+    pub async fn new(choice: &AdapterChoice) -> Result<Self> {
+        let found = ranked_adapters().await;
+        let known = list_names(&found);
+        let fits = |report: &AdapterReport| match choice {
+            AdapterChoice::Hardware => !report.software,
+            AdapterChoice::Any => true,
+            AdapterChoice::Named(text) => report.matches(text),
+        };
+        let chosen = found.into_iter().find(|(report, _)| fits(report));
+        let (report, adapter) = chosen.ok_or_else(|| Error::NoAdapter(no_adapter(choice, &known)))?;
+        Self::open(report, &adapter).await
+    }
+
+    async fn open(report: AdapterReport, adapter: &wgpu::Adapter) -> Result<Self> {
+        let limits = report.tier.limits(&report.limits);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("rmae"),
+            required_features: report.tier.features(),
+            required_limits: limits.clone(),
+            // Programs are large and few: small blocks waste less between them.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|e| Error::NoAdapter(format!("{} cannot be opened: {e}", report.name)))?;
+        let reports = Reports::default();
+        reports.listen(&device);
+        let (modules, pipelines) = Default::default();
+        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines })))
+    }
+
+    /// One line for people: name, backend and tier.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let report = self.report();
+        let software = if report.software { ", software" } else { "" };
+        format!("{} ({}, {} tier{software})", report.name, report.backend, report.tier.name())
+    }
+
+    /// What is known of the adapter.
+    #[must_use]
+    pub fn report(&self) -> &AdapterReport {
+        &self.0.report
+    }
+
+    /// Whether both are the same opened adapter.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn gpu(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// Fails with what the device reported since the last call.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.reports.check()
+    }
+
+    /// Runs `work` and fails with what the device objects to in it.
+    pub(crate) async fn scoped<T>(&self, what: &str, need: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        scoped(&self.0.device, &self.0.reports, what, need, work).await
+    }
+
+    /// A storage buffer of 4-byte elements, zeroed.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when it is over the device's limit.
+    pub(crate) fn storage(&self, what: &str, elements: usize) -> Result<wgpu::Buffer> {
+        let size = 4 * elements.max(1) as u64;
+        self.check_size(what, size)?;
+        use wgpu::BufferUsages as Usage;
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        Ok(self.gpu().create_buffer(&wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false }))
+    }
+
+    fn check_size(&self, what: &str, need_bytes: u64) -> Result<()> {
+        let limit_bytes = self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
+        if need_bytes <= limit_bytes {
+            return Ok(());
+        }
+        let advice = format!("this is the most that one buffer may have on {}: {ADVICE}", self.report().name);
+        Err(Error::OutOfMemory { what: what.into(), need_bytes, limit_bytes, advice })
+    }
+
+    /// A uniform buffer of ranges of [`UNIFORM_RANGE`] bytes.
+    pub(crate) fn uniforms(&self, ranges: usize) -> wgpu::Buffer {
+        self.gpu().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("uniforms"),
+            size: UNIFORM_RANGE * ranges.max(1) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// The pipeline of a dispatch, compiled at most once a device.
+    pub(crate) fn pipeline(&self, dispatch: &Dispatch) -> Pipeline {
+        let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        let key = (dispatch.kernel.name, bits);
+        let mut pipelines = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch)).clone()
+    }
+
+    fn compile_pipeline(&self, dispatch: &Dispatch) -> Pipeline {
+        let module = self.module(dispatch.kernel);
+        let compute = self.gpu().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(dispatch.kernel.name),
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &dispatch.constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        let layout = compute.get_bind_group_layout(0);
+        Pipeline { compute, layout }
+    }
+
+    fn module(&self, kernel: &'static Kernel) -> wgpu::ShaderModule {
+        let mut modules = self.0.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let compile = || {
+            self.gpu().create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(kernel.name),
+                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            })
+        };
+        modules.entry(kernel.name).or_insert_with(compile).clone()
+    }
+}
+
+/// Distance of uniform ranges: what every WebGPU device aligns them to.
+pub(crate) const UNIFORM_RANGE: u64 = 256;
+
+fn list_names(found: &[(AdapterReport, wgpu::Adapter)]) -> String {
+    let names: Vec<String> = found
+        .iter()
+        .map(|(r, _)| format!("{} ({}{})", r.name, r.backend, if r.software { ", software" } else { "" }))
+        .collect();
+    if names.is_empty() { "there is none at all; is a Vulkan, Metal or DX12 driver installed?".into() } else { names.join("; ") }
+}
+
+fn no_adapter(choice: &AdapterChoice, known: &str) -> String {
+    match choice {
+        AdapterChoice::Hardware => format!("no hardware adapter; found: {known}"),
+        AdapterChoice::Any => format!("found: {known}"),
+        AdapterChoice::Named(text) => format!("none whose name contains `{text}`; found: {known}"),
+    }
+}

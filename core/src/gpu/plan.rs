@@ -1,0 +1,233 @@
+//! A graph as a list of dispatches over numbered buffers, made once a program.
+
+use std::collections::BTreeMap;
+
+use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, MemoryPlan, NodeId, Source};
+use crate::ops::kernel::{Dispatch, Kernel, Lowering, Slot, fields, kernel};
+use crate::tensor::ElementType;
+
+pub(crate) static ACCUMULATE: Kernel = kernel!("accumulate");
+
+/// A buffer that a step binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A reusable buffer of the memory plan.
+    Slot(usize),
+    /// A buffer that lives during one op.
+    Scratch(usize),
+    /// The i-th of [`Plan::inputs`].
+    Input(usize),
+    /// The i-th of [`Plan::params`].
+    Param(usize),
+    /// The gradient sum of the i-th of [`Plan::params`].
+    GradientSum(usize),
+}
+
+/// One dispatch, compiled.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) pipeline: Pipeline,
+    /// Number of its range in the uniform buffer, and the bytes used of it.
+    pub(crate) uniform: u64,
+    pub(crate) uniform_bytes: u64,
+    pub(crate) bindings: Vec<Place>,
+    pub(crate) workgroups: [u32; 3],
+    /// About how much it computes: where to cut submissions.
+    pub(crate) flops: u64,
+}
+
+/// An input or weight of a graph.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) element: ElementType,
+}
+
+/// A result that is read back.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) value: Leaf,
+    pub(crate) place: Place,
+}
+
+/// Everything about a program but its buffers.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) inputs: Vec<Leaf>,
+    pub(crate) params: Vec<Leaf>,
+    /// Indices into `params` of those that get a gradient.
+    pub(crate) graded: Vec<usize>,
+    pub(crate) fetched: Vec<Fetched>,
+    /// Elements of each reusable buffer.
+    pub(crate) slot_len: Vec<usize>,
+    /// Elements of each scratch buffer.
+    pub(crate) scratch_len: Vec<usize>,
+    /// The contents of the uniform buffer.
+    pub(crate) uniforms: Vec<u8>,
+}
+
+impl Plan {
+    /// Plans the evaluation of the outputs named in `fetch` and, with `train`, of all gradients.
+    pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
+        let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
+        let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
+        // A gradient is added to its sum at once and needs no storage after that.
+        let passing: Vec<NodeId> = gradients.values().copied().collect();
+        let memory = MemoryPlan::with_passing(graph, &outputs, &passing);
+        let mut planner = Planner::new(device, graph, memory, &gradients);
+        for index in 0..graph.nodes().len() {
+            if planner.memory.needed[index] {
+                planner.node(index)?;
+            }
+        }
+        for (&name, &id) in fetch.iter().zip(&outputs) {
+            let value = leaf(graph, id.index(), name);
+            planner.plan.fetched.push(Fetched { value, place: planner.place(id.index()) });
+        }
+        Ok(planner.plan)
+    }
+}
+
+fn leaf(graph: &Graph, index: usize, name: &str) -> Leaf {
+    let node = &graph.nodes()[index];
+    Leaf { name: name.into(), shape: node.shape.clone(), element: node.element }
+}
+
+struct Planner<'a> {
+    device: &'a GpuDevice,
+    graph: &'a Graph,
+    memory: MemoryPlan,
+    /// The parameters whose gradient a node is.
+    gradient_of: BTreeMap<usize, Vec<&'a str>>,
+    /// Where inputs and parameters stand, by node.
+    leaves: BTreeMap<usize, Place>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        device: &'a GpuDevice,
+        graph: &'a Graph,
+        memory: MemoryPlan,
+        gradients: &'a BTreeMap<String, NodeId>,
+    ) -> Self {
+        let mut gradient_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        for (name, id) in gradients {
+            gradient_of.entry(id.index()).or_default().push(name);
+        }
+        let plan = Plan {
+            steps: vec![],
+            inputs: vec![],
+            params: vec![],
+            graded: vec![],
+            fetched: vec![],
+            slot_len: memory.slot_len.clone(),
+            scratch_len: vec![],
+            uniforms: vec![],
+        };
+        Self { device, graph, memory, gradient_of, leaves: BTreeMap::new(), plan }
+    }
+
+    fn node(&mut self, index: usize) -> Result<()> {
+        match &self.graph.nodes()[index].source {
+            Source::Input { name } => {
+                self.leaves.insert(index, Place::Input(self.plan.inputs.len()));
+                self.plan.inputs.push(leaf(self.graph, index, name));
+            }
+            Source::Param { name, .. } => {
+                self.leaves.insert(index, Place::Param(self.plan.params.len()));
+                self.plan.params.push(leaf(self.graph, index, name));
+            }
+            Source::Op { .. } => self.op(index)?,
+        }
+        self.accumulate(index)
+    }
+
+    fn op(&mut self, index: usize) -> Result<()> {
+        let node = &self.graph.nodes()[index];
+        let Source::Op { op, inputs } = &node.source else { return Ok(()) };
+        if op.is_view() || node.is_empty() {
+            return Ok(());
+        }
+        let shapes = inputs.iter().map(|&i| self.graph.shape(i).to_vec()).collect();
+        let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone() });
+        if dispatches.is_empty() {
+            let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
+            return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
+        }
+        let flops = self.graph.node_cost(NodeId(index as u32)).0 / dispatches.len() as u64;
+        for dispatch in &dispatches {
+            let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
+            self.push(dispatch, bindings, flops);
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, slot: Slot, inputs: &[NodeId], output: usize) -> Place {
+        match slot {
+            Slot::Input(i) => self.place(inputs[i].index()),
+            Slot::Output => self.place(output),
+            Slot::Scratch(i, len) => {
+                let scratch = &mut self.plan.scratch_len;
+                if scratch.len() <= i {
+                    scratch.resize(i + 1, 0);
+                }
+                scratch[i] = scratch[i].max(len);
+                Place::Scratch(i)
+            }
+        }
+    }
+
+    /// Where the value of a node is stored.
+    fn place(&self, index: usize) -> Place {
+        let root = self.memory.root[index];
+        match (self.leaves.get(&root), self.memory.slot[root]) {
+            (Some(&leaf), _) => leaf,
+            (None, Some(slot)) => Place::Slot(slot),
+            // Every needed op has a slot; without one, binding would fail in validation.
+            (None, None) => Place::Slot(usize::MAX),
+        }
+    }
+
+    /// Adds a gradient to the sums of the parameters that it is for.
+    fn accumulate(&mut self, index: usize) -> Result<()> {
+        let names = self.gradient_of.get(&index).cloned().unwrap_or_default();
+        for name in names {
+            let found = self.plan.params.iter().position(|p| p.name == name);
+            let param = found.ok_or_else(|| unknown_parameter(name))?;
+            let len = self.graph.nodes()[index].len();
+            let bindings = vec![self.place(index), Place::GradientSum(param)];
+            self.push(&Dispatch::elements(&ACCUMULATE, fields![len], &[], len), bindings, len as u64);
+            self.plan.graded.push(param);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, dispatch: &Dispatch, bindings: Vec<Place>, flops: u64) {
+        let uniform = push_uniform(&mut self.plan.uniforms, dispatch);
+        self.plan.steps.push(Step {
+            pipeline: self.device.pipeline(dispatch),
+            uniform,
+            uniform_bytes: 4 * dispatch.params.len() as u64,
+            bindings,
+            workgroups: dispatch.workgroups,
+            flops,
+        });
+    }
+}
+
+fn unknown_parameter(name: &str) -> Error {
+    Error::UnknownName { kind: "parameter", name: name.into(), known: "(not needed for its own gradient)".into() }
+}
+
+/// Appends the `Params` of a dispatch to the contents of a uniform buffer; the number of its range.
+pub(crate) fn push_uniform(uniforms: &mut Vec<u8>, dispatch: &Dispatch) -> u64 {
+    let range = uniforms.len() as u64 / UNIFORM_RANGE;
+    uniforms.extend(dispatch.params.iter().flat_map(|p| p.bytes()));
+    uniforms.resize((range as usize + 1) * UNIFORM_RANGE as usize, 0);
+    range
+}

@@ -1,0 +1,217 @@
+//! A compiled graph, replayed at every run.
+
+use super::device::{GpuDevice, UNIFORM_RANGE};
+use super::params::GpuParams;
+use super::plan::{Leaf, Place, Plan, Step};
+use super::readback::reals;
+use crate::error::{Error, Result};
+use crate::exec::Tensors;
+use crate::graph::Graph;
+use crate::tensor::{ElementType, HostData, HostTensor};
+
+/// A graph ready to run on a GPU.
+#[derive(Debug)]
+pub struct GpuProgram {
+    device: GpuDevice,
+    plan: Plan,
+    uniforms: wgpu::Buffer,
+    slots: Vec<wgpu::Buffer>,
+    scratch: Vec<wgpu::Buffer>,
+    inputs: Vec<wgpu::Buffer>,
+    /// Bind groups of all steps for the parameters that were used last.
+    bound: Option<(u64, Vec<wgpu::BindGroup>)>,
+}
+
+/// Work in one submission: well below a second on a slow GPU, so that no watchdog bites.
+const SUBMISSION_FLOPS: u64 = 20_000_000_000;
+const SUBMISSION_STEPS: usize = 256;
+
+impl GpuDevice {
+    pub(crate) async fn compile(&self, graph: &Graph, fetch: &[&str], train: bool) -> Result<GpuProgram> {
+        let plan = self.scoped("compiling kernels", 0, || Plan::new(self, graph, fetch, train)).await?;
+        let need = 4 * plan.slot_len.iter().chain(&plan.scratch_len).sum::<usize>() as u64;
+        self.scoped("activations", need, || GpuProgram::new(self.clone(), plan)).await
+    }
+}
+
+impl GpuProgram {
+    fn new(device: GpuDevice, plan: Plan) -> Result<Self> {
+        let buffers = |what: &str, lens: &[usize]| -> Result<Vec<wgpu::Buffer>> {
+            lens.iter().map(|&len| device.storage(what, len)).collect()
+        };
+        let slots = buffers("an activation", &plan.slot_len)?;
+        let scratch = buffers("a scratch buffer", &plan.scratch_len)?;
+        let inputs = plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
+        let uniforms = device.uniforms(plan.steps.len());
+        device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
+        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None })
+    }
+
+    /// Bytes of all buffers of its own: activations, scratch and inputs.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> u64 {
+        self.slots.iter().chain(&self.scratch).chain(&self.inputs).map(wgpu::Buffer::size).sum()
+    }
+
+    /// Number of dispatches of a run.
+    #[must_use]
+    pub fn dispatches(&self) -> usize {
+        self.plan.steps.len()
+    }
+
+    pub(crate) async fn run(&mut self, params: &mut GpuParams, inputs: &Tensors) -> Result<Tensors> {
+        params.check_device(&self.device)?;
+        let bytes = self.input_bytes(inputs)?;
+        let device = self.device.clone();
+        let need = self.plan.graded.iter().map(|&i| 4 * len(&self.plan.params[i]) as u64).sum();
+        device.scoped("a run", need, || self.submit(params, &bytes)).await?;
+        self.fetch(params).await
+    }
+
+    fn submit(&mut self, params: &mut GpuParams, inputs: &[Vec<u8>]) -> Result<()> {
+        for (buffer, bytes) in self.inputs.iter().zip(inputs) {
+            self.device.queue().write_buffer(buffer, 0, bytes);
+        }
+        for &i in &self.plan.graded {
+            params.collect_gradient(&self.plan.params[i].name)?;
+        }
+        self.bind(params)?;
+        let Some((_, groups)) = &self.bound else { return Ok(()) };
+        let mut first = 0;
+        while first < self.plan.steps.len() {
+            let end = submission_end(&self.plan.steps, first);
+            self.submit_steps(&self.plan.steps[first..end], &groups[first..end]);
+            first = end;
+        }
+        Ok(())
+    }
+
+    fn submit_steps(&self, steps: &[Step], groups: &[wgpu::BindGroup]) {
+        let gpu = self.device.gpu();
+        let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for (step, group) in steps.iter().zip(groups) {
+            pass.set_pipeline(&step.pipeline.compute);
+            pass.set_bind_group(0, group, &[]);
+            let [x, y, z] = step.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        self.device.queue().submit([encoder.finish()]);
+    }
+
+    /// Makes the bind groups for these parameters, unless they are there.
+    fn bind(&mut self, params: &GpuParams) -> Result<()> {
+        if self.bound.as_ref().is_some_and(|(id, _)| *id == params.id()) {
+            return Ok(());
+        }
+        for leaf in &self.plan.params {
+            params.check(&leaf.name, &leaf.shape)?;
+        }
+        let groups = self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
+        self.bound = Some((params.id(), groups));
+        Ok(())
+    }
+
+    fn bind_group(&self, step: &Step, params: &GpuParams) -> Result<wgpu::BindGroup> {
+        let buffers = step.bindings.iter().map(|&p| self.buffer(p, params)).collect::<Result<Vec<_>>>()?;
+        Ok(self.device.bind_group(&step.pipeline.layout, (&self.uniforms, step.uniform, step.uniform_bytes), &buffers))
+    }
+
+    fn buffer<'a>(&'a self, place: Place, params: &'a GpuParams) -> Result<&'a wgpu::Buffer> {
+        let lost = || Error::Validation(format!("no buffer for {place:?}"));
+        match place {
+            Place::Slot(i) => self.slots.get(i).ok_or_else(lost),
+            Place::Scratch(i) => self.scratch.get(i).ok_or_else(lost),
+            Place::Input(i) => self.inputs.get(i).ok_or_else(lost),
+            Place::Param(i) => params.weight(&self.plan.params[i].name),
+            Place::GradientSum(i) => params.gradient(&self.plan.params[i].name),
+        }
+    }
+
+    fn input_bytes(&self, inputs: &Tensors) -> Result<Vec<Vec<u8>>> {
+        self.plan.inputs.iter().map(|leaf| upload_bytes(leaf, inputs.get(&leaf.name))).collect()
+    }
+
+    async fn fetch(&self, params: &GpuParams) -> Result<Tensors> {
+        let mut sources = vec![];
+        for fetched in &self.plan.fetched {
+            sources.push((self.buffer(fetched.place, params)?, 4 * len(&fetched.value) as u64));
+        }
+        let bytes = self.device.read_buffers(&sources).await?;
+        let mut results = Tensors::new();
+        for (fetched, bytes) in self.plan.fetched.iter().zip(&bytes) {
+            results.insert(fetched.value.name.clone(), download(&fetched.value, bytes)?);
+        }
+        Ok(results)
+    }
+
+    /// Fills every buffer that a run must not read before writing it with NaN: tests find kernels
+    /// that do.
+    #[doc(hidden)]
+    pub fn poison(&self) {
+        for buffer in self.slots.iter().chain(&self.scratch) {
+            let nan = vec![0xff; buffer.size() as usize];
+            self.device.queue().write_buffer(buffer, 0, &nan);
+        }
+    }
+}
+
+impl GpuDevice {
+    /// Binds a range of uniforms (buffer, number, bytes) and storage buffers in order.
+    pub(crate) fn bind_group(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
+        buffers: &[&wgpu::Buffer],
+    ) -> wgpu::BindGroup {
+        // Uniform structs are padded to 16 bytes in some shading languages.
+        let size = wgpu::BufferSize::new(bytes.next_multiple_of(16));
+        let binding = wgpu::BufferBinding { buffer: uniforms, offset: range * UNIFORM_RANGE, size };
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) }];
+        for (i, buffer) in buffers.iter().enumerate() {
+            entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.as_entire_binding() });
+        }
+        self.gpu().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+    }
+}
+
+/// Where the submission that begins at `first` ends.
+fn submission_end(steps: &[Step], first: usize) -> usize {
+    let mut flops = 0;
+    let mut end = first;
+    while end < steps.len() && end - first < SUBMISSION_STEPS && (end == first || flops + steps[end].flops <= SUBMISSION_FLOPS) {
+        flops += steps[end].flops;
+        end += 1;
+    }
+    end
+}
+
+/// Number of elements of an input, weight or result.
+pub(crate) fn len(leaf: &Leaf) -> usize {
+    leaf.shape.iter().product()
+}
+
+fn upload_bytes(leaf: &Leaf, tensor: Option<&HostTensor>) -> Result<Vec<u8>> {
+    let problem = |problem: String| Error::Tensor { name: leaf.name.clone(), problem };
+    let tensor = tensor.ok_or_else(|| problem("this input was not given".into()))?;
+    if tensor.shape() != leaf.shape {
+        return Err(problem(format!("has shape {:?}, expected {:?}", tensor.shape(), leaf.shape)));
+    }
+    match (leaf.element, tensor.data()) {
+        (ElementType::Index, HostData::U32(v)) => Ok(bytemuck::cast_slice(v).to_vec()),
+        (ElementType::Real, HostData::F32(v)) => Ok(bytemuck::cast_slice(v).to_vec()),
+        (ElementType::Real, HostData::F64(_)) => Ok(bytemuck::cast_slice(&tensor.to_f32()).to_vec()),
+        (element, _) => Err(problem(format!("must hold {element:?} elements"))),
+    }
+}
+
+fn download(leaf: &Leaf, bytes: &[u8]) -> Result<HostTensor> {
+    match leaf.element {
+        ElementType::Real => HostTensor::f32(&leaf.shape, reals(bytes)),
+        ElementType::Index => {
+            let ids = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            HostTensor::u32(&leaf.shape, ids)
+        }
+    }
+}

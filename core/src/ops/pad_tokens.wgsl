@@ -1,0 +1,35 @@
+// out[n, start + t] = x[n, t], zeros elsewhere
+
+struct Params {
+    len: u32,
+    dim: u32,
+    start: u32,
+    tokens: u32, // of the result
+    x_tokens: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+const WORKGROUP: u32 = 256u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
+    if (i >= params.len) {
+        return;
+    }
+    let d = i % params.dim;
+    let t = i / params.dim % params.tokens;
+    let n = i / params.dim / params.tokens;
+    if (t >= params.start && t - params.start < params.x_tokens) {
+        out[i] = x[(n * params.x_tokens + t - params.start) * params.dim + d];
+    } else {
+        out[i] = 0.0;
+    }
+}

@@ -1,0 +1,34 @@
+// out[n] = token, then the tokens of x[n]
+
+struct Params {
+    len: u32,
+    dim: u32,
+    tokens: u32, // of the result, the new one included
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> token: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+const WORKGROUP: u32 = 256u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
+    if (i >= params.len) {
+        return;
+    }
+    let d = i % params.dim;
+    let t = i / params.dim % params.tokens;
+    let n = i / params.dim / params.tokens;
+    if (t == 0u) {
+        out[i] = token[d];
+    } else {
+        out[i] = x[(n * (params.tokens - 1u) + t - 1u) * params.dim + d];
+    }
+}

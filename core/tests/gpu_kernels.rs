@@ -1,0 +1,267 @@
+//! Every op on a GPU against its evaluation on the CPU in f64, over ragged sizes, with poisoned buffers.
+#![cfg(feature = "gpu")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod op_cases;
+
+use std::sync::OnceLock;
+
+use op_cases::{Case, Of, Random, all, case};
+use pollster::block_on;
+use rmae_core::Error;
+use rmae_core::exec::{Device, Params, Precision, Program, Tensors};
+use rmae_core::gpu::{AdapterChoice, GpuDevice};
+use rmae_core::graph::{Graph, Recompute, gradient};
+use rmae_core::ops::elementwise::{Fill, Gelu, Reshape};
+use rmae_core::ops::layer_norm::LayerNorm;
+use rmae_core::ops::linear::Linear;
+use rmae_core::ops::reduce::SumAxis;
+use rmae_core::optim::AdamW;
+use rmae_core::tensor::HostTensor;
+
+/// Any adapter, software ones included; none is a skip, or a failure where RMAE_REQUIRE_GPU is 1.
+fn gpu() -> Option<Device> {
+    static DEVICE: OnceLock<Option<GpuDevice>> = OnceLock::new();
+    let open = || match block_on(GpuDevice::new(&AdapterChoice::Any)) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            assert!(std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"), "RMAE_REQUIRE_GPU=1, but {error}");
+            println!("SKIPPED: no adapter ({error})");
+            None
+        }
+    };
+    DEVICE.get_or_init(open).clone().map(Device::Gpu)
+}
+
+fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
+    let mut program = block_on(device.compile(graph, &["y"], false)).unwrap();
+    let mut params = block_on(device.params(&Tensors::new())).unwrap();
+    if let Program::Gpu(gpu) = &program {
+        gpu.poison();
+    }
+    block_on(program.run(&mut params, inputs)).unwrap().remove("y").unwrap()
+}
+
+/// The worst difference, relative to the largest number of the tensor.
+fn worst(a: &HostTensor, b: &HostTensor) -> f64 {
+    let (a, b) = (a.to_f64(), b.to_f64());
+    let scale = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+    let error = |(x, y): (&f64, &f64)| if x.is_nan() { f64::INFINITY } else { (x - y).abs() / scale };
+    a.iter().zip(&b).map(error).fold(0.0, f64::max)
+}
+
+#[test]
+fn every_op_agrees_with_its_cpu_twin() {
+    let Some(device) = gpu() else { return };
+    let mut bad = vec![];
+    for Case { name, graph, inputs } in all() {
+        let want = run(&Device::cpu(Precision::F64), &graph, &inputs);
+        let have = run(&device, &graph, &inputs);
+        assert_eq!(have.shape(), want.shape(), "{name}");
+        let error = worst(&have, &want);
+        if error > 2e-5 {
+            bad.push(format!("{name} -> {:?}: {error:.1e}", want.shape()));
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// Same classes of numbers in the same places: finite, NaN, or an infinity of one sign.
+fn same_classes(a: &HostTensor, b: &HostTensor) -> bool {
+    let class = |x: f64| if x.is_nan() { 2 } else if x.is_infinite() { x.signum() as i32 } else { 0 };
+    a.to_f64().iter().zip(b.to_f64()).all(|(x, y)| class(*x) == class(y))
+}
+
+#[test]
+fn infinities_and_nan_stay_where_they_belong() {
+    let Some(device) = gpu() else { return };
+    let spoil = |mut case: Case, at: usize, value: f32| {
+        let mut data = case.inputs["i0"].to_f32();
+        data[at] = value;
+        let spoiled = HostTensor::f32(case.inputs["i0"].shape(), data).unwrap();
+        case.inputs.insert("i0".into(), spoiled);
+        case
+    };
+    let matrix = |r: usize, c: usize| Of::Real(vec![r, c]);
+    let row = |n: usize| Of::Real(vec![n]);
+    for value in [f32::INFINITY, f32::NAN] {
+        let cases = [
+            spoil(case("gelu", Gelu, &[row(9)]), 4, value),
+            spoil(case("norm", LayerNorm { eps: 1e-6 }, &[matrix(5, 70), row(70), row(70)]), 75, value),
+            spoil(case("linear", Linear, &[matrix(70, 20), matrix(66, 20), row(66)]), 333, value),
+        ];
+        for Case { name, graph, inputs } in cases {
+            let want = run(&Device::cpu(Precision::F32), &graph, &inputs);
+            let have = run(&device, &graph, &inputs);
+            assert!(want.to_f64().iter().any(|x| !x.is_finite()), "{name}: nothing to test");
+            assert!(same_classes(&have, &want), "{name} with {value}");
+        }
+    }
+}
+
+/// A two-layer network with a loss, whose parameters share an input and whose graph has views.
+fn small_network() -> (Graph, Tensors, Tensors) {
+    let mut g = Graph::new();
+    let x = g.input("x", &[6, 10]);
+    let (w1, b1) = (g.param("fc1.weight", &[12, 10], true), g.param("fc1.bias", &[12], true));
+    let w2 = g.param("fc2.weight", &[3, 12], true);
+    let h = g.apply(Linear, &[x, w1, b1]).unwrap();
+    let h = g.apply(Gelu, &[h]).unwrap();
+    let h = g.apply(Reshape { shape: vec![2, 3, 12] }, &[h]).unwrap();
+    let y = g.apply(Linear, &[h, w2]).unwrap();
+    let y = g.apply(Gelu, &[y]).unwrap();
+    let loss = g.apply(SumAxis { outer: 1, n: 18, inner: 1, scale: 1.0 / 18.0, shape: vec![1] }, &[y]).unwrap();
+    g.set_output("loss", loss);
+    gradient(&mut g, loss, Recompute::Nothing).unwrap();
+    let mut random = Random::new(3);
+    let mut tensor = |shape: &[usize]| {
+        let n = shape.iter().product();
+        HostTensor::f32(shape, (0..n).map(|_| random.real()).collect()).unwrap()
+    };
+    let inputs = Tensors::from([("x".into(), tensor(&[6, 10]))]);
+    let weights = Tensors::from([
+        ("fc1.weight".into(), tensor(&[12, 10])),
+        ("fc1.bias".into(), tensor(&[12])),
+        ("fc2.weight".into(), tensor(&[3, 12])),
+        ("unused".into(), tensor(&[5])),
+    ]);
+    (g, inputs, weights)
+}
+
+struct Trained {
+    loss: f64,
+    norms: Vec<f64>,
+    gradients: Tensors,
+    weights: Tensors,
+    state: Tensors,
+}
+
+/// Three steps of two accumulated runs each, then one more run whose gradients are read.
+fn train(device: &Device, adamw: &AdamW) -> Trained {
+    let (graph, inputs, weights) = small_network();
+    let mut params = block_on(device.params(&weights)).unwrap();
+    let mut program = block_on(device.compile(&graph, &["loss"], true)).unwrap();
+    if let Program::Gpu(gpu) = &program {
+        gpu.poison();
+    }
+    let mut norms = vec![];
+    for step in 1..=3 {
+        for _ in 0..2 {
+            block_on(program.run(&mut params, &inputs)).unwrap();
+        }
+        let report = block_on(params.step(&AdamW { step, grad_scale: 0.5, ..adamw.clone() })).unwrap();
+        assert!(report.applied);
+        norms.push(report.grad_norm);
+        assert!(block_on(params.gradients()).unwrap().is_empty(), "a step clears the gradients");
+    }
+    let loss = block_on(program.run(&mut params, &inputs)).unwrap()["loss"].scalar();
+    let gradients = block_on(params.gradients()).unwrap();
+    let state = block_on(params.optimizer_state()).unwrap();
+    Trained { loss, norms, gradients, weights: block_on(params.weights()).unwrap(), state }
+}
+
+fn assert_close(have: &Tensors, want: &Tensors, what: &str) {
+    assert_eq!(have.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "{what}");
+    for (name, want) in want {
+        let error = have[name].relative_error(want);
+        assert!(error < 2e-5, "{what} {name}: {error:e}");
+    }
+}
+
+#[test]
+fn training_agrees_with_the_cpu() {
+    let Some(device) = gpu() else { return };
+    for clip_norm in [None, Some(0.05)] {
+        let adamw = AdamW { lr: 1e-2, clip_norm, ..AdamW::default() };
+        let (have, want) = (train(&device, &adamw), train(&Device::cpu(Precision::F64), &adamw));
+        assert!((have.loss - want.loss).abs() < 1e-5 * want.loss.abs(), "{} {}", have.loss, want.loss);
+        for (h, w) in have.norms.iter().zip(&want.norms) {
+            assert!((h - w).abs() < 1e-5 * w, "{h} {w}");
+        }
+        assert_close(&have.gradients, &want.gradients, "gradient");
+        assert_close(&have.weights, &want.weights, "weight");
+        assert_close(&have.state, &want.state, "state");
+    }
+}
+
+#[test]
+fn a_non_finite_norm_leaves_the_weights_alone() {
+    let Some(device) = gpu() else { return };
+    let (graph, mut inputs, weights) = small_network();
+    let mut params = block_on(device.params(&weights)).unwrap();
+    let mut program = block_on(device.compile(&graph, &["loss"], true)).unwrap();
+    let good = inputs.clone();
+    inputs.insert("x".into(), HostTensor::f32(&[6, 10], vec![f32::NAN; 60]).unwrap());
+    block_on(program.run(&mut params, &inputs)).unwrap();
+    let report = block_on(params.step(&AdamW::default())).unwrap();
+    assert!(!report.applied && !report.grad_norm.is_finite());
+    assert_eq!(block_on(params.weights()).unwrap(), weights);
+    // The bad gradients are gone: the next step is a good one.
+    block_on(program.run(&mut params, &good)).unwrap();
+    assert!(block_on(params.step(&AdamW::default())).unwrap().applied);
+}
+
+#[test]
+fn optimizer_state_can_be_taken_away_and_brought_back() {
+    let Some(device) = gpu() else { return };
+    let (graph, inputs, weights) = small_network();
+    let mut program = block_on(device.compile(&graph, &["loss"], true)).unwrap();
+    let mut step = |params: &mut Params, step: u64| {
+        block_on(program.run(params, &inputs)).unwrap();
+        block_on(params.step(&AdamW { step, lr: 1e-2, ..AdamW::default() })).unwrap();
+    };
+    let mut params = block_on(device.params(&weights)).unwrap();
+    assert!(block_on(params.optimizer_state()).unwrap().is_empty());
+    step(&mut params, 1);
+    let (middle, state) = (block_on(params.weights()).unwrap(), block_on(params.optimizer_state()).unwrap());
+    step(&mut params, 2);
+    let mut again = block_on(device.params(&middle)).unwrap();
+    block_on(again.set_optimizer_state(&state)).unwrap();
+    step(&mut again, 2);
+    assert_eq!(block_on(again.weights()).unwrap(), block_on(params.weights()).unwrap());
+    let stray = Tensors::from([("exp_avg.nothing".into(), HostTensor::zeros(&[1]))]);
+    assert!(matches!(block_on(again.set_optimizer_state(&stray)), Err(Error::Tensor { .. })));
+}
+
+#[test]
+fn bad_inputs_and_weights_are_named() {
+    let Some(device) = gpu() else { return };
+    let (graph, inputs, mut weights) = small_network();
+    let mut program = block_on(device.compile(&graph, &["loss"], true)).unwrap();
+    let mut params = block_on(device.params(&weights)).unwrap();
+    let message = |r: rmae_core::Result<Tensors>| r.unwrap_err().to_string();
+    let missing = message(block_on(program.run(&mut params, &Tensors::new())));
+    assert!(missing.contains("x") && missing.contains("not given"), "{missing}");
+    let wrong = Tensors::from([("x".into(), HostTensor::zeros(&[6, 11]))]);
+    assert!(message(block_on(program.run(&mut params, &wrong))).contains("[6, 11]"));
+    let ids = Tensors::from([("x".into(), HostTensor::u32(&[6, 10], vec![0; 60]).unwrap())]);
+    assert!(message(block_on(program.run(&mut params, &ids))).contains("Real"));
+    weights.remove("fc2.weight");
+    let mut params = block_on(device.params(&weights)).unwrap();
+    assert!(message(block_on(program.run(&mut params, &inputs))).contains("fc2.weight"));
+    assert!(matches!(block_on(device.compile(&graph, &["nothing"], false)), Err(Error::UnknownName { .. })));
+}
+
+#[test]
+fn a_buffer_over_the_limit_is_out_of_memory_with_need_limit_and_advice() {
+    let Some(device) = gpu() else { return };
+    let mut graph = Graph::new();
+    let y = graph.apply(Fill { shape: vec![1 << 32], value: 0.0 }, &[]).unwrap();
+    graph.set_output("y", y);
+    let error = block_on(device.compile(&graph, &["y"], false)).unwrap_err();
+    let Error::OutOfMemory { need_bytes, limit_bytes, advice, .. } = &error else { panic!("{error}") };
+    assert!(*need_bytes == 1 << 34 && *limit_bytes > 0 && advice.contains("--batch"), "{error}");
+}
+
+#[test]
+fn software_adapters_are_only_taken_when_asked_for() {
+    let reports = block_on(rmae_core::gpu::adapters());
+    let hardware = block_on(GpuDevice::new(&AdapterChoice::Hardware));
+    assert_eq!(hardware.is_ok(), reports.iter().any(|r| !r.software));
+    let none = block_on(GpuDevice::new(&AdapterChoice::Named("no such adapter".into()))).unwrap_err();
+    assert!(matches!(none, Error::NoAdapter(_)));
+    if let Some(first) = reports.first() {
+        assert!(block_on(GpuDevice::new(&AdapterChoice::Named(first.name.to_uppercase()))).is_ok());
+        assert!(none.to_string().contains(&first.name), "{none}");
+    }
+}
