@@ -127,7 +127,8 @@ impl Ran {
     pub fn fails(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
-        let message = self.stderr.lines().find(|l| l.starts_with("error: ")).unwrap_or_else(|| panic!("{}", self.stderr));
+        // The last one: a graphics driver may have said something before.
+        let message = self.stderr.lines().rfind(|l| l.starts_with("error: ")).unwrap_or_else(|| panic!("{}", self.stderr));
         for part in parts {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
