@@ -26,7 +26,10 @@ fn an_unreadable_image_is_skipped_named_once_and_listed() {
     assert!(ran.stderr.contains("2 images were skipped"), "{}", ran.stderr);
     let list = fs::read_to_string(place.path("run/skipped.jsonl")).unwrap();
     assert_eq!(list.lines().count(), 2, "{list}");
-    assert!(list.contains("zz_text.jpg") && list.contains("zz_half.png") && list.contains("reason"), "{list}");
+    assert!(
+        list.contains("zz_text.jpg") && list.contains("zz_half.png") && list.contains("reason"),
+        "{list}"
+    );
     // Going on finds them again, and lists them no second time.
     place.rmae(&["pretrain", "--out", "run", "--resume", "--device", "cpu", "--steps", "16"]).ok();
     assert_eq!(fs::read_to_string(place.path("run/skipped.jsonl")).unwrap(), list);
@@ -111,8 +114,10 @@ fn settings_that_cannot_be_are_named_with_what_is_right() {
 fn a_configuration_file_with_an_unknown_key_names_line_key_and_the_nearest() {
     let place = Place::new(1);
     fs::write(place.path("c.toml"), "batch = 4\n\nwieght_decay = 0.1\n").unwrap();
-    let with_file = |file: &str| place.rmae(&["pretrain", "--config", file, "--images", "images", "--out", "run"]);
-    with_file("c.toml").fails(CONFIGURATION, &["c.toml, line 3", "`wieght_decay`", "did you mean `weight_decay`"]);
+    let with_file =
+        |file: &str| place.rmae(&["pretrain", "--config", file, "--images", "images", "--out", "run"]);
+    with_file("c.toml")
+        .fails(CONFIGURATION, &["c.toml, line 3", "`wieght_decay`", "did you mean `weight_decay`"]);
     fs::write(place.path("d.toml"), "[model]\nembed_dims = 4\n").unwrap();
     with_file("d.toml").fails(CONFIGURATION, &["d.toml, line 2", "`model.embed_dims`", "`model.embed_dim`"]);
     fs::write(place.path("e.toml"), "steps = \"some\"\n").unwrap();
@@ -151,7 +156,9 @@ fn a_broken_newest_checkpoint_is_reported_and_the_one_before_is_used() {
 fn a_checkpoint_of_another_shape_or_version_is_named() {
     let place = Place::new(4);
     place.pretrain("run", &["--steps", "1"]).ok();
-    let resume = |more: &[&'static str]| place.rmae(&[&["pretrain", "--out", "run", "--resume", "--device", "cpu"], more].concat());
+    let resume = |more: &[&'static str]| {
+        place.rmae(&[&["pretrain", "--out", "run", "--resume", "--device", "cpu"], more].concat())
+    };
     resume(&["--embed-dim", "12"]).fails(CHECKPOINT, &["another model", "embed_dim is 24 there and 12 here"]);
     let path = place.path("run/checkpoint-00000001.safetensors");
     let mut bytes = fs::read(&path).unwrap();
@@ -172,7 +179,8 @@ fn a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint() {
     place.pretrain("run", &args).fails(NON_FINITE, &["step", "nonfinite_batch.json", "--lr"]);
     let last = *place.checkpoints("run").last().unwrap();
     assert_eq!(place.metrics("run").len() as u64, last, "every step before has its checkpoint");
-    let dump: serde_json::Value = serde_json::from_str(&fs::read_to_string(place.path("run/nonfinite_batch.json")).unwrap()).unwrap();
+    let dump: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(place.path("run/nonfinite_batch.json")).unwrap()).unwrap();
     assert_eq!(dump["files"].as_array().unwrap().len(), 4);
     assert!(dump["files"][0].as_str().unwrap().ends_with(".png"));
 }
@@ -194,7 +202,9 @@ fn a_full_disk_leaves_the_previous_checkpoint_intact() {
     let ran: common::Ran = command.args(["-c", &script]).current_dir(place.path("")).output().unwrap().into();
     ran.fails(IO, &["cannot write", "checkpoint-00000004.safetensors"]);
     assert_eq!(fs::read(place.path("run/checkpoint-00000002.safetensors")).unwrap(), previous);
-    let left = fs::read_dir(place.path("run")).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
+    let left = fs::read_dir(place.path("run"))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
     assert_eq!(left.count(), 0, "no temporary file is left");
     place.rmae(&["pretrain", "--device", "cpu", "--out", "run", "--resume", "--steps", "4"]).ok();
 }

@@ -41,13 +41,17 @@ fn regions_writes_label_maps_of_sixteen_bits_and_overlays() {
     fs::create_dir(place.path("images/sub")).unwrap();
     draw(9).save(place.path("images/sub/000.png")).unwrap();
     place.rmae(&["regions", "images", "--scale", "50,200", "--labels", "maps", "--overlay", "seen"]).ok();
-    for name in ["000_scale50.png", "000_scale200.png", "001_scale50.png", "001_scale200.png", "sub_000_scale50.png"] {
+    for name in
+        ["000_scale50.png", "000_scale200.png", "001_scale50.png", "001_scale200.png", "sub_000_scale50.png"]
+    {
         assert!(png_size(&place.path("seen").join(name)).0 >= 64, "{name}");
         let map = image::open(place.path("maps").join(name)).unwrap();
         assert_eq!(map.color(), image::ColorType::L16);
         assert!(map.as_luma16().unwrap().pixels().any(|p| p.0[0] > 0), "{name} has more than one segment");
     }
-    let count = |name: &str| image::open(place.path("maps").join(name)).unwrap().into_luma16().pixels().map(|p| p.0[0]).max();
+    let count = |name: &str| {
+        image::open(place.path("maps").join(name)).unwrap().into_luma16().pixels().map(|p| p.0[0]).max()
+    };
     assert!(count("000_scale50.png") >= count("000_scale200.png"));
     // One image, and the maps as a source of regions.
     place.rmae(&["regions", "images/001.png", "--scale", "50", "--min-size", "10", "--labels", "one"]).ok();
@@ -70,7 +74,9 @@ fn reconstruct_draws_a_row_an_image() {
     assert_eq!(png_size(&place.path("q.png")), (6 * 36 + 4, 2 * 36 + 18));
     let ratio = ["reconstruct", "--model", MODEL, "--out", "p.png", "images/000.png", "--mask-ratio", "1.5"];
     place.rmae(&ratio).fails(3, &["mask_ratio = 1.5"]);
-    place.rmae(&["reconstruct", "--model", MODEL, "--out", "p.png", "images/none.png"]).fails(4, &["none.png"]);
+    place
+        .rmae(&["reconstruct", "--model", MODEL, "--out", "p.png", "images/none.png"])
+        .fails(4, &["none.png"]);
     place.rmae(&["reconstruct", "--model", "none", "--out", "p.png", "images/000.png"]).fails(9, &["none"]);
 }
 
@@ -105,7 +111,9 @@ fn an_exported_encoder_is_smaller_and_looks_like_the_model() {
     };
     assert_eq!(attend(MODEL, "a.png"), attend("all.safetensors", "b.png"));
     attend("e.safetensors", "c.png");
-    place.rmae(&["reconstruct", "--model", "e.safetensors", "--out", "p.png", "images/000.png"]).fails(5, &["e.safetensors", "missing"]);
+    place
+        .rmae(&["reconstruct", "--model", "e.safetensors", "--out", "p.png", "images/000.png"])
+        .fails(5, &["e.safetensors", "missing"]);
 }
 
 #[test]

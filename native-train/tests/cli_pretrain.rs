@@ -12,14 +12,39 @@ use common::{Place, png_size};
 fn a_run_leaves_metrics_pictures_checkpoints_and_its_configuration() {
     let place = Place::new(10);
     let ran = place
-        .pretrain("run", &["--steps", "7", "--checkpoint-every", "2", "--keep", "2", "--picture-every", "7", "--pictures", "3"])
+        .pretrain(
+            "run",
+            &[
+                "--steps",
+                "7",
+                "--checkpoint-every",
+                "2",
+                "--keep",
+                "2",
+                "--picture-every",
+                "7",
+                "--pictures",
+                "3",
+            ],
+        )
         .ok();
     assert!(ran.stderr.contains("10 images") && ran.stderr.contains("step 7/7"), "{}", ran.stderr);
     let metrics = place.metrics("run");
     assert_eq!(metrics.len(), 7);
     for (index, record) in metrics.iter().enumerate() {
         assert_eq!(record["step"], index + 1);
-        for key in ["epoch", "loss", "mae_loss", "region_loss", "region_baseline_loss", "region_patch_entropy", "lr", "grad_norm", "images_per_s", "data_wait_s"] {
+        for key in [
+            "epoch",
+            "loss",
+            "mae_loss",
+            "region_loss",
+            "region_baseline_loss",
+            "region_patch_entropy",
+            "lr",
+            "grad_norm",
+            "images_per_s",
+            "data_wait_s",
+        ] {
             assert!(record[key].is_f64(), "{key}: {record}");
         }
         let sum = record["mae_loss"].as_f64().unwrap() + record["region_loss"].as_f64().unwrap();
@@ -31,7 +56,10 @@ fn a_run_leaves_metrics_pictures_checkpoints_and_its_configuration() {
     assert_eq!(png_size(&place.path("run/pictures/step_0000007.png")), (6 * 36 + 4, 3 * 36 + 18));
     assert_eq!(png_size(&place.path("run/curve.png")), (960, 540));
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
-    assert!(config.contains("batch = 4") && config.contains("[model]") && config.contains("embed_dim = 24"), "{config}");
+    assert!(
+        config.contains("batch = 4") && config.contains("[model]") && config.contains("embed_dim = 24"),
+        "{config}"
+    );
 }
 
 #[test]
@@ -64,7 +92,8 @@ fn killing_loses_at_most_the_steps_since_the_last_checkpoint() {
     let last = *place.checkpoints("run").last().unwrap();
     assert!(last >= 6, "{last}");
     let total = (last + 2).to_string();
-    let ran = place.rmae(&["pretrain", "--out", "run", "--resume", "--device", "cpu", "--steps", &total]).ok();
+    let ran =
+        place.rmae(&["pretrain", "--out", "run", "--resume", "--device", "cpu", "--steps", &total]).ok();
     assert!(ran.stderr.contains(&format!("going on after update {last}")), "{}", ran.stderr);
     let steps: Vec<u64> = place.metrics("run").iter().map(|r| r["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, (1..=last + 2).collect::<Vec<_>>(), "every step once");
@@ -88,7 +117,8 @@ fn ctrl_c_finishes_the_step_saves_and_ends_well() {
 #[test]
 fn flags_go_before_the_file_and_the_outcome_is_written() {
     let place = Place::new(5);
-    fs::write(place.path("c.toml"), "steps = 50\nweight_decay = 0.25\nseed = 3\n[model]\nmask_ratio = 0.5\n").unwrap();
+    fs::write(place.path("c.toml"), "steps = 50\nweight_decay = 0.25\nseed = 3\n[model]\nmask_ratio = 0.5\n")
+        .unwrap();
     place.pretrain("run", &["--config", "c.toml", "--steps", "1", "--mask-ratio", "0.25"]).ok();
     let written = fs::read_to_string(place.path("run/config.toml")).unwrap();
     for line in ["steps = 1\n", "weight_decay = 0.25\n", "seed = 3\n", "mask_ratio = 0.25\n"] {
@@ -100,9 +130,22 @@ fn flags_go_before_the_file_and_the_outcome_is_written() {
 #[test]
 fn pixels_alone_and_regions_alone_can_be_learnt() {
     let place = Place::new(4);
-    let without_k: Vec<&str> = common::TINY.chunks(2).filter(|pair| pair[0] != "--num-region").flatten().copied().collect();
+    let without_k: Vec<&str> =
+        common::TINY.chunks(2).filter(|pair| pair[0] != "--num-region").flatten().copied().collect();
     for (objective, has, lacks) in [("mae", "mae_loss", "region_loss"), ("rae", "region_loss", "mae_loss")] {
-        let start = ["pretrain", "--device", "cpu", "--images", "images", "--out", objective, "--objective", objective, "--steps", "2"];
+        let start = [
+            "pretrain",
+            "--device",
+            "cpu",
+            "--images",
+            "images",
+            "--out",
+            objective,
+            "--objective",
+            objective,
+            "--steps",
+            "2",
+        ];
         place.rmae(&[&start[..], &without_k].concat()).ok();
         let record = &place.metrics(objective)[1];
         assert!(record[has].is_f64() && record[lacks].is_null(), "{record}");
@@ -123,7 +166,8 @@ fn the_event_file_reads_back() {
     let place = Place::new(4);
     place.pretrain("run", &["--steps", "3", "--picture-every", "3", "--pictures", "1"]).ok();
     let entries = fs::read_dir(place.path("run")).unwrap();
-    let events = entries.map(|e| e.unwrap().path()).find(|p| p.to_string_lossy().contains("tfevents")).unwrap();
+    let events =
+        entries.map(|e| e.unwrap().path()).find(|p| p.to_string_lossy().contains("tfevents")).unwrap();
     let records = tf_records(&fs::read(events).unwrap());
     // The version, three steps, one picture.
     assert_eq!(records.len(), 5);

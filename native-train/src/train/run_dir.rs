@@ -76,7 +76,9 @@ impl SkippedList {
 }
 
 /// Lists the images of the batch at which training broke down.
-pub(super) fn dump_batch(run: &Path, step: u64, what: &str, value: f64, names: &[PathBuf]) -> Result<PathBuf> {
+pub(super) fn dump_batch(
+    run: &Path, step: u64, what: &str, value: f64, names: &[PathBuf],
+) -> Result<PathBuf> {
     let path = run.join("nonfinite_batch.json");
     let files: Vec<_> = names.iter().map(|n| n.to_string_lossy()).collect();
     let dump = serde_json::json!({ "step": step, "what": what, "value": value.to_string(), "files": files });

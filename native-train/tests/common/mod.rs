@@ -25,11 +25,46 @@ pub struct Ran {
 
 /// A model small enough to train in a blink: 4×4 patches.
 pub const TINY: &[&str] = &[
-    "--img-size", "32", "--patch-size", "8", "--embed-dim", "24", "--depth", "1", "--num-heads", "3",
-    "--decoder-embed-dim", "16", "--decoder-depth", "1", "--decoder-num-heads", "2", "--num-region", "2",
-    "--region-enc-dim", "16", "--region-enc-num-heads", "2", "--region-dec-dim", "16",
-    "--region-dec-num-heads", "2", "--region-cross-layer", "1", "--fh-scales", "50,100",
-    "--batch", "4", "--picture-every", "0", "--loader-threads", "2", "--lr", "1e-3", "--warmup-steps", "2",
+    "--img-size",
+    "32",
+    "--patch-size",
+    "8",
+    "--embed-dim",
+    "24",
+    "--depth",
+    "1",
+    "--num-heads",
+    "3",
+    "--decoder-embed-dim",
+    "16",
+    "--decoder-depth",
+    "1",
+    "--decoder-num-heads",
+    "2",
+    "--num-region",
+    "2",
+    "--region-enc-dim",
+    "16",
+    "--region-enc-num-heads",
+    "2",
+    "--region-dec-dim",
+    "16",
+    "--region-dec-num-heads",
+    "2",
+    "--region-cross-layer",
+    "1",
+    "--fh-scales",
+    "50,100",
+    "--batch",
+    "4",
+    "--picture-every",
+    "0",
+    "--loader-threads",
+    "2",
+    "--lr",
+    "1e-3",
+    "--warmup-steps",
+    "2",
 ];
 
 impl Place {
@@ -110,7 +145,11 @@ impl Place {
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
@@ -128,7 +167,11 @@ impl Ran {
         assert_eq!(self.code, code, "{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         // The last one: a graphics driver may have said something before.
-        let message = self.stderr.lines().rfind(|l| l.starts_with("error: ")).unwrap_or_else(|| panic!("{}", self.stderr));
+        let message = self
+            .stderr
+            .lines()
+            .rfind(|l| l.starts_with("error: "))
+            .unwrap_or_else(|| panic!("{}", self.stderr));
         for part in parts {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
