@@ -3,8 +3,10 @@
 use std::str::FromStr;
 use std::time::Instant;
 
+use rmae_core::Error;
 use rmae_core::config::{ModelConfig, Objective, Preset};
 use rmae_core::exec::{Device, Precision};
+use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::model;
 
 use crate::error::Result;
@@ -37,18 +39,23 @@ impl FromStr for DeviceRequest {
     }
 }
 
-/// The device that a request gets.
+/// The device that a request gets. Software adapters are slower than the CPU executor, so only
+/// their name chooses them.
 ///
 /// # Errors
-/// A core error when a GPU is demanded and there is none.
+/// A core error when a GPU is demanded and there is none, or it cannot be opened.
 pub fn select_device(request: &DeviceRequest, precision: Precision) -> Result<Device> {
+    let open = |choice: &AdapterChoice| pollster::block_on(GpuDevice::new(choice)).map(Device::Gpu);
     match request {
-        DeviceRequest::Auto | DeviceRequest::Cpu => Ok(Device::cpu(precision)),
-        DeviceRequest::Gpu => Err(rmae_core::Error::NoAdapter("this build has no GPU executor; use --device cpu".into()).into()),
-        DeviceRequest::Named(name) => {
-            let message = format!("none is named `{name}`; `rmae devices` lists them");
-            Err(rmae_core::Error::NoAdapter(message).into())
-        }
+        DeviceRequest::Cpu => Ok(Device::cpu(precision)),
+        // The GPU has no f64, so whoever asks for that gets the CPU.
+        DeviceRequest::Auto if precision == Precision::F64 => Ok(Device::cpu(precision)),
+        DeviceRequest::Auto => match open(&AdapterChoice::Hardware) {
+            Err(Error::NoAdapter(_)) => Ok(Device::cpu(precision)),
+            other => Ok(other?),
+        },
+        DeviceRequest::Gpu => Ok(open(&AdapterChoice::Hardware)?),
+        DeviceRequest::Named(name) => Ok(open(&AdapterChoice::Named(name.clone()))?),
     }
 }
 

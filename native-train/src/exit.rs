@@ -10,8 +10,7 @@ use rmae_train::data::DataError;
 pub(crate) enum Failure {
     /// Anything not named below: a defect of the program.
     Internal = 1,
-    /// The command line cannot be understood (given by clap).
-    Usage = 2,
+    // 2 is given by clap: the command line cannot be understood.
     /// An option or a configuration file is wrong.
     Configuration = 3,
     /// Images, folders or label maps cannot be used.
@@ -53,19 +52,21 @@ pub(crate) struct VerificationFailed(pub(crate) String);
 
 /// The failure that an error stands for.
 pub(crate) fn failure(error: &anyhow::Error) -> Failure {
-    error.chain().find_map(|cause| {
-        if let Some(error) = cause.downcast_ref::<TrainError>() {
-            return Some(of_train(error));
-        }
-        if let Some(error) = cause.downcast_ref::<CoreError>() {
-            return Some(of_core(error));
-        }
-        if let Some(error) = cause.downcast_ref::<DataError>() {
-            return Some(of_data(error));
-        }
-        cause.is::<VerificationFailed>().then_some(Failure::Verification)
-    })
-    .unwrap_or(Failure::Internal)
+    error
+        .chain()
+        .find_map(|cause| {
+            if let Some(error) = cause.downcast_ref::<TrainError>() {
+                return Some(of_train(error));
+            }
+            if let Some(error) = cause.downcast_ref::<CoreError>() {
+                return Some(of_core(error));
+            }
+            if let Some(error) = cause.downcast_ref::<DataError>() {
+                return Some(of_data(error));
+            }
+            cause.is::<VerificationFailed>().then_some(Failure::Verification)
+        })
+        .unwrap_or(Failure::Internal)
 }
 
 fn of_train(error: &TrainError) -> Failure {
@@ -103,7 +104,9 @@ pub(crate) fn advice(failure: Failure) -> Option<&'static str> {
     match failure {
         Failure::Internal => Some("this is a defect of rmae; please report it with the command that you ran"),
         Failure::Device => Some("`rmae devices` lists what there is; --device cpu always works"),
-        Failure::Memory => Some("lower --batch (and raise --accumulate by the same factor), add --recompute, or choose a smaller --preset or --img-size"),
+        Failure::Memory => Some(
+            "lower --batch (and raise --accumulate by the same factor), add --recompute, or choose a smaller --preset or --img-size",
+        ),
         _ => None,
     }
 }
@@ -114,7 +117,12 @@ mod tests {
 
     #[test]
     fn kinds_are_told_apart_through_context() {
-        let memory = CoreError::OutOfMemory { what: "plan".into(), need_bytes: 2, limit_bytes: 1, advice: "less".into() };
+        let memory = CoreError::OutOfMemory {
+            what: "plan".into(),
+            need_bytes: 2,
+            limit_bytes: 1,
+            advice: "less".into(),
+        };
         let error = anyhow::Error::new(TrainError::from(memory)).context("while training");
         assert_eq!(failure(&error), Failure::Memory);
         assert!(advice(Failure::Memory).is_some_and(|a| a.contains("--batch") && a.contains("--recompute")));
@@ -126,8 +134,15 @@ mod tests {
     #[test]
     fn the_help_names_every_code() {
         for code in [
-            Failure::Internal, Failure::Usage, Failure::Configuration, Failure::Data, Failure::Checkpoint,
-            Failure::Device, Failure::Memory, Failure::NonFinite, Failure::Io, Failure::Verification,
+            Failure::Internal,
+            Failure::Configuration,
+            Failure::Data,
+            Failure::Checkpoint,
+            Failure::Device,
+            Failure::Memory,
+            Failure::NonFinite,
+            Failure::Io,
+            Failure::Verification,
         ] {
             assert!(HELP.contains(&format!("{:>4}  ", code as u8)), "{code:?}");
         }

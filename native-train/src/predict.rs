@@ -15,7 +15,9 @@ const PATCH_EPS: f32 = 1e-6;
 ///
 /// # Errors
 /// A core tensor error when a buffer is not of that size.
-pub fn inputs(model: &ModelConfig, images: Vec<f32>, regions: Vec<f32>, ids_shuffle: &[u32]) -> Result<Tensors> {
+pub fn inputs(
+    model: &ModelConfig, images: Vec<f32>, regions: Vec<f32>, ids_shuffle: &[u32],
+) -> Result<Tensors> {
     let (side, patches) = (model.img_size, model.num_patches());
     let batch = ids_shuffle.len() / patches;
     let restore = model::restore_ids(ids_shuffle, patches);
@@ -74,7 +76,8 @@ impl Predictor {
     pub fn new(model: &ModelConfig, device: &Device, batch: usize) -> Result<Self> {
         let graph = model::forward_graph(model, batch)?;
         let wanted = ["pred", "pred_region_logits"];
-        let fetch: Vec<&str> = wanted.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
+        let fetch: Vec<&str> =
+            wanted.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
         let program = pollster::block_on(device.compile(&graph, &fetch, false))?;
         Ok(Self { model: model.clone(), program })
     }
@@ -115,7 +118,10 @@ impl Predictor {
         let regions = maps.chunks(area).zip(logits.chunks(area)).map(|(map, logits)| RegionPrediction {
             map: map.to_vec(),
             visible: seen.clone(),
-            probability: unpatchify(logits, 1, side, patch).iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+            probability: unpatchify(logits, 1, side, patch)
+                .iter()
+                .map(|x| 1.0 / (1.0 + (-x).exp()))
+                .collect(),
         });
         Prediction {
             side,

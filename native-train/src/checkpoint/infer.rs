@@ -11,7 +11,9 @@ const HEAD_DIM: usize = 64;
 pub(super) fn model_config(weights: &Tensors) -> Result<ModelConfig, String> {
     let shape = |name: &str| weights.get(name).map(|t| t.shape().to_vec());
     let Some([embed_dim, _, patch_size, _]) = shape("patch_embed.proj.weight").and_then(four) else {
-        return Err("holds no `patch_embed.proj.weight` of four dimensions: it is no ViT of MAE or R-MAE".into());
+        return Err(
+            "holds no `patch_embed.proj.weight` of four dimensions: it is no ViT of MAE or R-MAE".into()
+        );
     };
     let tokens = shape("pos_embed").and_then(|s| s.get(1).copied()).unwrap_or(197);
     let grid = tokens.saturating_sub(1).isqrt();
@@ -57,7 +59,8 @@ fn heads(width: usize, usual: usize) -> usize {
 
 /// One more than the largest block number.
 fn count_blocks(weights: &Tensors, prefix: &str) -> usize {
-    let numbers = weights.keys().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok());
+    let numbers =
+        weights.keys().filter_map(|name| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok());
     numbers.max().map_or(0, |last| last + 1)
 }
 

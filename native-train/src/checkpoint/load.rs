@@ -73,7 +73,9 @@ fn take_prefixed(tensors: &mut Tensors, prefix: &str) -> Tensors {
 fn stored_model(path: &Path, metadata: &HashMap<String, String>) -> Result<Option<ModelConfig>> {
     let Some(version) = metadata.get(keys::VERSION) else { return Ok(None) };
     if version != VERSION {
-        let problem = format!("is of version {version}, this program reads version {VERSION}; use the release of rmae that wrote it");
+        let problem = format!(
+            "is of version {version}, this program reads version {VERSION}; use the release of rmae that wrote it"
+        );
         return Err(TrainError::checkpoint(path, problem));
     }
     let text = metadata.get(keys::MODEL).map_or("", String::as_str);
@@ -107,9 +109,14 @@ fn describe(error: &SafeTensorError, bytes: &[u8]) -> String {
     let header_len = bytes.first_chunk::<8>().map_or(u64::MAX, |b| u64::from_le_bytes(*b));
     let plausible = header_len < 100_000_000 && bytes.get(8).is_none_or(|&b| b == b'{');
     match error {
-        SafeTensorError::MetadataIncompleteBuffer => "is truncated: its header promises more bytes than there are".into(),
-        SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooSmall if plausible => "is truncated within its header".into(),
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "is truncated: its header promises more bytes than there are".into()
+        }
+        SafeTensorError::InvalidHeaderLength if plausible => "is truncated within its header".into(),
         _ if bytes.is_empty() => "is empty".into(),
+        SafeTensorError::HeaderTooSmall => {
+            "is truncated, or no safetensors file: it is too short to have a header".into()
+        }
         other => format!("is no safetensors file ({other})"),
     }
 }

@@ -13,7 +13,7 @@ use rmae_core::exec::Tensors;
 use serde::{Deserialize, Serialize};
 
 pub use load::{Newest, has_checkpoints, load, load_model, newest};
-pub use save::{Part, export, path_of, prune, save, write_atomically, write_tensors_file};
+pub use save::{Part, export, path_of, prune, save, sweep, write_atomically, write_tensors_file};
 
 use crate::data::LoaderPosition;
 

@@ -39,7 +39,14 @@ fn checkpoint(step: u64) -> Checkpoint {
     }
     let position = crate::data::LoaderPosition { epoch: 1, index: 7 };
     let state = TrainState { step, position, seed: 3, images: 40, coverage_count: 12 };
-    Checkpoint { model, weights, optimizer, state, coverage: vec![0.1 + 0.2; 16], config: "batch = 4\n".into() }
+    Checkpoint {
+        model,
+        weights,
+        optimizer,
+        state,
+        coverage: vec![0.1 + 0.2; 16],
+        config: "batch = 4\n".into(),
+    }
 }
 
 fn problem(path: &Path) -> String {
@@ -146,6 +153,16 @@ fn a_failed_write_leaves_the_earlier_file_and_nothing_else() {
 }
 
 #[test]
+fn what_a_killed_write_left_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(".checkpoint-00000009.safetensors.tmp"), "half").unwrap();
+    fs::write(dir.path().join("notes.tmp"), "mine").unwrap();
+    sweep(dir.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes.tmp"]);
+}
+
+#[test]
 fn an_export_in_half_precision_of_the_encoder_loads_back() {
     let dir = tempfile::tempdir().unwrap();
     let (path, saved) = (dir.path().join("e.safetensors"), checkpoint(1));
@@ -160,7 +177,15 @@ fn an_export_in_half_precision_of_the_encoder_loads_back() {
 
 #[test]
 fn the_configuration_is_told_from_shapes_of_a_plain_file() {
-    let model = ModelConfig { embed_dim: 128, num_heads: 2, decoder_num_heads: 16, region_enc_num_heads: 8, region_dec_num_heads: 8, num_region: 8, ..tiny() };
+    let model = ModelConfig {
+        embed_dim: 128,
+        num_heads: 2,
+        decoder_num_heads: 16,
+        region_enc_num_heads: 8,
+        region_dec_num_heads: 8,
+        num_region: 8,
+        ..tiny()
+    };
     let weights = rmae_core::model::init_params(&model, 0).unwrap();
     assert_eq!(infer::model_config(&weights).unwrap(), model);
     let mut none = Tensors::new();

@@ -38,11 +38,7 @@ fn parse(text: &str) -> std::result::Result<PretrainOptions, String> {
 }
 
 fn check_keys(
-    text: &str,
-    table: &DeTable<'_>,
-    known: &[&str],
-    sub_table: Option<&str>,
-    prefix: &str,
+    text: &str, table: &DeTable<'_>, known: &[&str], sub_table: Option<&str>, prefix: &str,
 ) -> std::result::Result<(), String> {
     for key in table.keys() {
         let name: &str = key.get_ref();

@@ -9,9 +9,7 @@ use rmae_core::config::{ModelConfig, Preset};
 use rmae_core::optim::{AdamW, Schedule};
 
 pub use file::{read, to_text};
-pub use options::{
-    ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset,
-};
+pub use options::{ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset};
 
 use crate::data::{FelzenszwalbParams, LoaderConfig, RegionPolicy, RegionSource};
 use crate::error::{Result, TrainError};
@@ -100,7 +98,8 @@ impl PretrainConfig {
     /// # Errors
     /// [`TrainError::Config`] or a core configuration error naming the option and what is right.
     pub fn new(mut options: PretrainOptions) -> Result<Self> {
-        let images = required(options.images.clone().filter(|i| !i.is_empty()), "images", "the folders of images")?;
+        let images =
+            required(options.images.clone().filter(|i| !i.is_empty()), "images", "the folders of images")?;
         let out = required(options.out.clone(), "out", "the folder of the run")?;
         let model = resolve_model(&mut options)?;
         let loader = resolve_loader(&mut options, &model)?;
@@ -160,9 +159,7 @@ fn resolve_model(options: &mut PretrainOptions) -> Result<ModelConfig> {
 /// # Errors
 /// A core configuration error naming the field and what is right.
 pub fn model_config(
-    preset: Preset,
-    objective: Option<ObjectiveName>,
-    overrides: &ModelOptions,
+    preset: Preset, objective: Option<ObjectiveName>, overrides: &ModelOptions,
 ) -> Result<ModelConfig> {
     let mut model = ModelConfig::preset(preset);
     if let Some(objective) = objective {
@@ -250,7 +247,12 @@ fn resolve_length(options: &mut PretrainOptions) -> Result<Length> {
 }
 
 fn resolve_warmup(options: &PretrainOptions) -> Result<Option<Length>> {
-    exclusive(options.warmup_steps.is_some(), "warmup_steps", options.warmup_epochs.is_some(), "warmup_epochs")?;
+    exclusive(
+        options.warmup_steps.is_some(),
+        "warmup_steps",
+        options.warmup_epochs.is_some(),
+        "warmup_epochs",
+    )?;
     if let Some(epochs) = options.warmup_epochs {
         if !(epochs >= 0.0 && epochs.is_finite()) {
             return wrong("warmup_epochs", epochs, "must not be negative");
@@ -284,7 +286,9 @@ fn resolve_adamw(options: &mut PretrainOptions) -> Result<AdamW> {
 
 fn required<T>(value: Option<T>, name: &str, what: &str) -> Result<T> {
     value.ok_or_else(|| {
-        TrainError::Config(format!("{name} is missing: name {what} with --{name} or in the configuration file"))
+        TrainError::Config(format!(
+            "{name} is missing: name {what} with --{name} or in the configuration file"
+        ))
     })
 }
 
@@ -296,9 +300,7 @@ fn exclusive(first: bool, a: &str, second: bool, b: &str) -> Result<()> {
 }
 
 fn at_least_one<T: Copy + PartialOrd + From<u8> + std::fmt::Display>(
-    slot: &mut Option<T>,
-    default: T,
-    name: &str,
+    slot: &mut Option<T>, default: T, name: &str,
 ) -> Result<T> {
     let value = *slot.get_or_insert(default);
     if value < T::from(1) { wrong(name, value, "must be at least 1") } else { Ok(value) }
@@ -306,7 +308,11 @@ fn at_least_one<T: Copy + PartialOrd + From<u8> + std::fmt::Display>(
 
 fn not_negative(slot: &mut Option<f64>, default: f64, name: &str) -> Result<f64> {
     let value = *slot.get_or_insert(default);
-    if value >= 0.0 && value.is_finite() { Ok(value) } else { wrong(name, value, "must be finite and not negative") }
+    if value >= 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        wrong(name, value, "must be finite and not negative")
+    }
 }
 
 fn below_one(slot: &mut Option<f64>, default: f64, name: &str) -> Result<f64> {

@@ -5,15 +5,22 @@ use image::{Rgb, RgbImage};
 use super::Canvas;
 
 /// Control colours of the map, cold to hot.
-const HEAT: [[f32; 3]; 5] =
-    [[13.0, 8.0, 60.0], [84.0, 15.0, 130.0], [190.0, 54.0, 90.0], [245.0, 140.0, 30.0], [250.0, 250.0, 150.0]];
+const HEAT: [[f32; 3]; 5] = [
+    [13.0, 8.0, 60.0],
+    [84.0, 15.0, 130.0],
+    [190.0, 54.0, 90.0],
+    [245.0, 140.0, 30.0],
+    [250.0, 250.0, 150.0],
+];
 /// Weight of the heat over the photo.
 const WEIGHT: f32 = 0.65;
 const MARK: [u8; 3] = [60, 255, 90];
 
 /// Lays `attention` (`[grid, grid]`, any scale) over a photo and frames the query's patch.
 #[must_use]
-pub fn attention_overlay(photo: &RgbImage, attention: &[f32], grid: usize, query: (usize, usize)) -> RgbImage {
+pub fn attention_overlay(
+    photo: &RgbImage, attention: &[f32], grid: usize, query: (usize, usize),
+) -> RgbImage {
     let (low, high) = attention.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
     let range = (high - low).max(f32::MIN_POSITIVE);
     let (width, height) = photo.dimensions();

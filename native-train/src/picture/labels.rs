@@ -15,7 +15,8 @@ pub fn overlay(photo: &RgbImage, map: &LabelMap) -> RgbImage {
     let label = |x: u32, y: u32| map.labels()[y as usize * map.width() + x as usize];
     RgbImage::from_fn(width, height, |x, y| {
         let here = label(x, y);
-        let border = (x + 1 < width && label(x + 1, y) != here) || (y + 1 < height && label(x, y + 1) != here);
+        let border =
+            (x + 1 < width && label(x + 1, y) != here) || (y + 1 < height && label(x, y + 1) != here);
         let (tint, below) = (colour(here), photo.get_pixel(x, y).0);
         if border { Rgb([20, 20, 20]) } else { Rgb([0, 1, 2].map(|c| tint[c] / 2 + below[c] / 2)) }
     })

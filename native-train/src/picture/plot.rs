@@ -163,7 +163,9 @@ mod tests {
 
     #[test]
     fn few_or_odd_points_are_drawn_without_harm() {
-        for points in [vec![], vec![(1.0, 2.0)], vec![(1.0, f64::NAN), (2.0, 3.0)], vec![(5.0, 1.0), (6.0, 1.0)]] {
+        for points in
+            [vec![], vec![(1.0, 2.0)], vec![(1.0, f64::NAN), (2.0, 3.0)], vec![(5.0, 1.0), (6.0, 1.0)]]
+        {
             let image = curve(&[Series { name: "x", colour: [0, 0, 0], points }]);
             assert_eq!(image.dimensions(), SIZE);
         }

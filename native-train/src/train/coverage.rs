@@ -115,7 +115,13 @@ mod tests {
     use super::*;
 
     fn model() -> ModelConfig {
-        ModelConfig { img_size: 4, patch_size: 2, num_region: 1, region_mask_ratio: 0.5, ..Default::default() }
+        ModelConfig {
+            img_size: 4,
+            patch_size: 2,
+            num_region: 1,
+            region_mask_ratio: 0.5,
+            ..Default::default()
+        }
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Metrics {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(TrainError::io("read", &path, e)),
         };
-        let parsed = text.lines().filter_map(|line| Some((line, serde_json::from_str::<StepRecord>(line).ok()?)));
+        let parsed =
+            text.lines().filter_map(|line| Some((line, serde_json::from_str::<StepRecord>(line).ok()?)));
         let kept: Vec<(&str, StepRecord)> = parsed.filter(|(_, record)| record.step <= step).collect();
         let lines: String = kept.iter().map(|(line, _)| format!("{line}\n")).collect();
         if lines != text {

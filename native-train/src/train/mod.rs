@@ -78,11 +78,7 @@ pub struct Outcome {
 /// # Errors
 /// Those of data, device and file system, and [`crate::TrainError::NonFinite`].
 pub fn pretrain(
-    config: &PretrainConfig,
-    resume: bool,
-    device: &Device,
-    stop: &AtomicBool,
-    observe: &mut dyn FnMut(Event),
+    config: &PretrainConfig, resume: bool, device: &Device, stop: &AtomicBool, observe: &mut dyn FnMut(Event),
 ) -> Result<Outcome> {
     let mut trainer = setup::prepare(config, resume, device, observe)?;
     trainer.train(stop, observe)

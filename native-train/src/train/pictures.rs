@@ -34,7 +34,9 @@ impl Pictures {
     }
 
     /// Writes the panel of a step; its path and the picture.
-    pub(super) fn make(&mut self, config: &PretrainConfig, params: &mut Params, step: u64) -> Result<(PathBuf, RgbImage)> {
+    pub(super) fn make(
+        &mut self, config: &PretrainConfig, params: &mut Params, step: u64,
+    ) -> Result<(PathBuf, RgbImage)> {
         let (mut predictor, batch) = match self.ready.take() {
             Some(ready) => ready,
             None => self.prepare(config)?,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::write_line;
-use crate::checkpoint::{has_checkpoints, write_atomically};
+use crate::checkpoint::{has_checkpoints, sweep, write_atomically};
 use crate::config::{PretrainConfig, effective_path, to_text};
 use crate::data::SkippedImage;
 use crate::error::{Result, TrainError};
@@ -25,7 +25,7 @@ pub(super) fn open(run: &Path, resume: bool) -> Result<()> {
             "out = {name}: already holds a run; go on with --resume, or name another folder"
         )));
     }
-    Ok(())
+    sweep(run)
 }
 
 /// Writes the configuration that the run has, and returns it.
@@ -76,7 +76,9 @@ impl SkippedList {
 }
 
 /// Lists the images of the batch at which training broke down.
-pub(super) fn dump_batch(run: &Path, step: u64, what: &str, value: f64, names: &[PathBuf]) -> Result<PathBuf> {
+pub(super) fn dump_batch(
+    run: &Path, step: u64, what: &str, value: f64, names: &[PathBuf],
+) -> Result<PathBuf> {
     let path = run.join("nonfinite_batch.json");
     let files: Vec<_> = names.iter().map(|n| n.to_string_lossy()).collect();
     let dump = serde_json::json!({ "step": step, "what": what, "value": value.to_string(), "files": files });

@@ -24,10 +24,7 @@ pub(super) const LOSSES: [&str; 3] = ["loss", "mae_loss", "region_loss"];
 
 /// Builds everything a run needs.
 pub(super) fn prepare<'a>(
-    config: &'a PretrainConfig,
-    resume: bool,
-    device: &Device,
-    observe: &mut dyn FnMut(Event),
+    config: &'a PretrainConfig, resume: bool, device: &Device, observe: &mut dyn FnMut(Event),
 ) -> Result<Trainer<'a>> {
     run_dir::open(&config.out, resume)?;
     let files = scan(&config.images)?;
@@ -81,10 +78,7 @@ fn trained(model: &ModelConfig) -> Result<usize> {
 
 /// Fresh weights, or those of the newest readable checkpoint.
 fn start(
-    config: &PretrainConfig,
-    resume: bool,
-    images: usize,
-    observe: &mut dyn FnMut(Event),
+    config: &PretrainConfig, resume: bool, images: usize, observe: &mut dyn FnMut(Event),
 ) -> Result<Checkpoint> {
     if !resume {
         return fresh(config, images);
@@ -97,11 +91,16 @@ fn start(
     same_model(&newest.path, &found.model, &config.model)?;
     if found.state.images != images {
         let before = found.state.images;
-        observe(Event::Warning(format!("the folders hold {images} images, when the run began they held {before}: the order is another one now")));
+        observe(Event::Warning(format!(
+            "the folders hold {images} images, when the run began they held {before}: the order is another one now"
+        )));
     }
     if found.state.seed != config.seed {
         let before = found.state.seed;
-        observe(Event::Warning(format!("seed {} instead of {before}: crops, masks and order are others from here on", config.seed)));
+        observe(Event::Warning(format!(
+            "seed {} instead of {before}: crops, masks and order are others from here on",
+            config.seed
+        )));
     }
     Ok(found)
 }

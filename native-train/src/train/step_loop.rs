@@ -87,7 +87,8 @@ impl Trainer<'_> {
         let [loss, mae_loss, region_loss] = sums.losses;
         Ok(StepRecord {
             step: self.state.step,
-            epoch: self.state.position.epoch as f64 + self.state.position.index as f64 / self.loader.len() as f64,
+            epoch: self.state.position.epoch as f64
+                + self.state.position.index as f64 / self.loader.len() as f64,
             loss: loss.unwrap_or(f64::NAN),
             mae_loss,
             region_loss,

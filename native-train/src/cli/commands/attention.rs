@@ -30,10 +30,12 @@ pub(crate) fn run(args: &AttentionArgs, device: &DeviceRequest) -> anyhow::Resul
     let mut params = pollster::block_on(device.params(&weights))?;
     // The whole photo, whatever its aspect: every pixel of it can be the query.
     let whole = Crop::whole(photo.width(), photo.height());
-    let image = HostTensor::f32(&[1, 3, model.img_size, model.img_size], resample(&photo, &whole, model.img_size))?;
+    let image =
+        HostTensor::f32(&[1, 3, model.img_size, model.img_size], resample(&photo, &whole, model.img_size))?;
     let inputs = Tensors::from([("image".into(), image)]);
     let outputs = pollster::block_on(program.run(&mut params, &inputs))?;
-    let qkv = outputs.get("qkv").ok_or_else(|| TrainError::Config("the attention graph gave no `qkv`".into()))?;
+    let qkv =
+        outputs.get("qkv").ok_or_else(|| TrainError::Config("the attention graph gave no `qkv`".into()))?;
     let attention = model::attention_probabilities(&model, qkv)?;
     let row = query_row(&attention, &model, patch.1 * model.grid() + patch.0, args.head)?;
     save_png(&attention_overlay(&enlarged(photo), &row, model.grid(), patch), &args.out)?;
@@ -42,10 +44,13 @@ pub(crate) fn run(args: &AttentionArgs, device: &DeviceRequest) -> anyhow::Resul
 }
 
 /// Column and row of the patch under a pixel of the photo.
-fn patch_at((x, y): (u32, u32), photo: &RgbImage, grid: usize, path: &Path) -> anyhow::Result<(usize, usize)> {
+fn patch_at(
+    (x, y): (u32, u32), photo: &RgbImage, grid: usize, path: &Path,
+) -> anyhow::Result<(usize, usize)> {
     let (width, height) = photo.dimensions();
     if x >= width || y >= height {
-        let problem = format!("query = {x},{y}: lies outside {}, which is {width}x{height} pixels", path.display());
+        let problem =
+            format!("query = {x},{y}: lies outside {}, which is {width}x{height} pixels", path.display());
         return Err(TrainError::Config(problem).into());
     }
     let place = |at: u32, len: u32| at as usize * grid / len as usize;
@@ -53,7 +58,9 @@ fn patch_at((x, y): (u32, u32), photo: &RgbImage, grid: usize, path: &Path) -> a
 }
 
 /// Attention from one patch to all patches, `[L]`; the class token is left out.
-fn query_row(attention: &HostTensor, model: &ModelConfig, patch: usize, head: Head) -> anyhow::Result<Vec<f32>> {
+fn query_row(
+    attention: &HostTensor, model: &ModelConfig, patch: usize, head: Head,
+) -> anyhow::Result<Vec<f32>> {
     let tokens = model.num_patches() + 1;
     let values = attention.to_f32();
     let heads = match head {

@@ -32,7 +32,10 @@ fn find(model: &str) -> anyhow::Result<(String, ModelConfig)> {
     if !Path::new(model).exists()
         && let Some(preset) = Preset::from_name(model)
     {
-        return Ok((format!("preset {}", preset.name()), model_config(preset, None, &ModelOptions::default())?));
+        return Ok((
+            format!("preset {}", preset.name()),
+            model_config(preset, None, &ModelOptions::default())?,
+        ));
     }
     let (config, _) = checkpoint::load_model(Path::new(model))?;
     Ok((model.to_string(), config))
@@ -42,16 +45,31 @@ fn print_config(c: &ModelConfig) {
     println!("  objective      {:?}", c.objective());
     println!(
         "  encoder        {} wide, {} blocks, {} heads; {} px images, {} px patches, {} of {} visible",
-        c.embed_dim, c.depth, c.num_heads, c.img_size, c.patch_size, c.visible_patches(), c.num_patches()
+        c.embed_dim,
+        c.depth,
+        c.num_heads,
+        c.img_size,
+        c.patch_size,
+        c.visible_patches(),
+        c.num_patches()
     );
     if c.use_mae_loss {
-        println!("  pixel decoder  {} wide, {} blocks, {} heads", c.decoder_embed_dim, c.decoder_depth, c.decoder_num_heads);
+        println!(
+            "  pixel decoder  {} wide, {} blocks, {} heads",
+            c.decoder_embed_dim, c.decoder_depth, c.decoder_num_heads
+        );
     }
     if c.num_region > 0 {
         println!(
             "  regions        {} an image; encoder {} x {}, neck {} x {}, {:?} decoder {} x {}",
-            c.num_region, c.region_enc_dim, c.region_enc_depth, c.region_dec_dim, c.region_cross_layer,
-            c.region_decoder, c.region_dec_dim, c.region_dec_depth
+            c.num_region,
+            c.region_enc_dim,
+            c.region_enc_depth,
+            c.region_dec_dim,
+            c.region_cross_layer,
+            c.region_decoder,
+            c.region_dec_dim,
+            c.region_dec_depth
         );
     }
 }
@@ -68,7 +86,10 @@ fn print_parameters(config: &ModelConfig) -> anyhow::Result<()> {
     }
     println!(
         "  parameters     {} (encoder {}, pixel decoder {}, region branch {})",
-        millions(encoder + pixels + regions), millions(encoder), millions(pixels), millions(regions)
+        millions(encoder + pixels + regions),
+        millions(encoder),
+        millions(pixels),
+        millions(regions)
     );
     Ok(())
 }
@@ -90,7 +111,10 @@ fn print_costs(config: &ModelConfig, batch: usize, training: &Graph) -> anyhow::
 fn print_cost(name: &str, cost: Cost) {
     println!(
         "    {name:<12} {:>12} {:>12} {:>14} {:>6}",
-        unit(cost.flops as f64, "FLOP"), bytes(cost.bytes), bytes(cost.peak_bytes), cost.ops
+        unit(cost.flops as f64, "FLOP"),
+        bytes(cost.bytes),
+        bytes(cost.peak_bytes),
+        cost.ops
     );
 }
 

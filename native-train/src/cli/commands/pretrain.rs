@@ -39,7 +39,10 @@ fn options(args: PretrainArgs) -> anyhow::Result<PretrainOptions> {
         (None, Some(run)) if args.resume => {
             let path = config::effective_path(run);
             if !path.exists() {
-                let problem = format!("out = {}: there is no run to resume (no config.toml); leave --resume out to start", run.display());
+                let problem = format!(
+                    "out = {}: there is no run to resume (no config.toml); leave --resume out to start",
+                    run.display()
+                );
                 return Err(TrainError::Config(problem).into());
             }
             config::read(&path)?

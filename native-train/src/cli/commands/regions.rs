@@ -42,10 +42,7 @@ pub(crate) fn run(args: &RegionsArgs) -> anyhow::Result<()> {
 }
 
 fn segment(
-    args: &RegionsArgs,
-    params: &[FelzenszwalbParams],
-    workspace: &mut Felzenszwalb,
-    path: &Path,
+    args: &RegionsArgs, params: &[FelzenszwalbParams], workspace: &mut Felzenszwalb, path: &Path,
     image: &RgbImage,
 ) -> anyhow::Result<()> {
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -66,17 +63,23 @@ fn segment(
 fn file_name(args: &RegionsArgs, path: &Path, scale: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let below = path.parent().and_then(|p| p.strip_prefix(&args.input).ok());
-    let folders = below.into_iter().flat_map(Path::components).map(|c| format!("{}_", c.as_os_str().to_string_lossy()));
+    let folders =
+        below.into_iter().flat_map(Path::components).map(|c| format!("{}_", c.as_os_str().to_string_lossy()));
     format!("{}{stem}_scale{scale}.png", folders.collect::<String>()).into()
 }
 
 fn write_labels(map: &LabelMap, path: &Path) -> anyhow::Result<()> {
     if map.count() > 1 + u32::from(u16::MAX) {
-        let problem = format!("{}: {} segments are more than 16 bits can number; raise --min-size or --scale", path.display(), map.count());
+        let problem = format!(
+            "{}: {} segments are more than 16 bits can number; raise --min-size or --scale",
+            path.display(),
+            map.count()
+        );
         return Err(TrainError::Config(problem).into());
     }
     let labels: Vec<u16> = map.labels().iter().map(|&label| label as u16).collect();
-    let image: Option<ImageBuffer<Luma<u16>, _>> = ImageBuffer::from_raw(map.width() as u32, map.height() as u32, labels);
+    let image: Option<ImageBuffer<Luma<u16>, _>> =
+        ImageBuffer::from_raw(map.width() as u32, map.height() as u32, labels);
     let mut bytes = std::io::Cursor::new(vec![]);
     if let Some(image) = image {
         image.write_to(&mut bytes, image::ImageFormat::Png)?;

@@ -27,7 +27,9 @@ pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<(
         let report = pollster::block_on(compare(&fixture, &device))?;
         print_report(path, &report, &tolerance);
         let bad = tolerance.violations(&report).into_iter();
-        failed.extend(bad.map(|g| format!("{}: {} of {} is off by {:.2e}", path.display(), g.tensor, g.name, g.worst)));
+        failed.extend(
+            bad.map(|g| format!("{}: {} of {} is off by {:.2e}", path.display(), g.tensor, g.name, g.worst)),
+        );
         if let Some(out) = &args.write {
             let out = output_path(out, path, args.fixtures.len());
             write_tensors_file(&out, &report.computed)?;
@@ -56,7 +58,10 @@ fn print_report(path: &Path, report: &Report, tolerance: &Tolerance) {
     let bad = tolerance.violations(report);
     for group in &report.groups {
         let verdict = if bad.iter().any(|b| b.name == group.name) { "FAILED" } else { "ok" };
-        println!("  {:<13} {:>4} tensors  worst {:.2e}  {verdict:<6}  ({})", group.name, group.count, group.worst, group.tensor);
+        println!(
+            "  {:<13} {:>4} tensors  worst {:.2e}  {verdict:<6}  ({})",
+            group.name, group.count, group.worst, group.tensor
+        );
     }
 }
 

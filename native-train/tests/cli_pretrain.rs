@@ -1,0 +1,209 @@
+//! `rmae pretrain` from start to end: what a run leaves behind, and how it goes on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::fs;
+
+use common::{Place, png_size};
+
+#[test]
+fn a_run_leaves_metrics_pictures_checkpoints_and_its_configuration() {
+    let place = Place::new(10);
+    let ran = place
+        .pretrain(
+            "run",
+            &[
+                "--steps",
+                "7",
+                "--checkpoint-every",
+                "2",
+                "--keep",
+                "2",
+                "--picture-every",
+                "7",
+                "--pictures",
+                "3",
+            ],
+        )
+        .ok();
+    assert!(ran.stderr.contains("10 images") && ran.stderr.contains("step 7/7"), "{}", ran.stderr);
+    let metrics = place.metrics("run");
+    assert_eq!(metrics.len(), 7);
+    for (index, record) in metrics.iter().enumerate() {
+        assert_eq!(record["step"], index + 1);
+        for key in [
+            "epoch",
+            "loss",
+            "mae_loss",
+            "region_loss",
+            "region_baseline_loss",
+            "region_patch_entropy",
+            "lr",
+            "grad_norm",
+            "images_per_s",
+            "data_wait_s",
+        ] {
+            assert!(record[key].is_f64(), "{key}: {record}");
+        }
+        let sum = record["mae_loss"].as_f64().unwrap() + record["region_loss"].as_f64().unwrap();
+        assert!((record["loss"].as_f64().unwrap() - sum).abs() < 1e-5);
+    }
+    assert_eq!(metrics[0]["lr"], 0.0, "warm-up begins at 0");
+    assert_eq!(place.checkpoints("run"), [6, 7], "the last two, the end included");
+    // Three rows and six columns of 32 pixels, gaps of 4, a header of 18.
+    assert_eq!(png_size(&place.path("run/pictures/step_0000007.png")), (6 * 36 + 4, 3 * 36 + 18));
+    assert_eq!(png_size(&place.path("run/curve.png")), (960, 540));
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(
+        config.contains("batch = 4") && config.contains("[model]") && config.contains("embed_dim = 24"),
+        "{config}"
+    );
+}
+
+#[test]
+fn going_on_is_bit_identical_in_mid_epoch() {
+    // 10 images and batches of 4: most checkpoints stand within an epoch.
+    let place = Place::new(10);
+    let args = ["--steps", "60", "--checkpoint-every", "7", "--accumulate", "2"];
+    place.pretrain("whole", &args).ok();
+    let mut child = place.start("halves", &args);
+    place.wait_for_step("halves", 16);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = place.checkpoints("halves");
+    assert!((14..60).contains(before.last().unwrap()), "killed on the way: {before:?}");
+    place.rmae(&["pretrain", "--out", "halves", "--resume", "--device", "cpu"]).ok();
+    let (whole, halves) = (place.losses("whole"), place.losses("halves"));
+    assert_eq!(whole.len(), 60);
+    assert_eq!(whole, halves, "killed with checkpoints {before:?}");
+    let baseline = |run: &str| place.metrics(run)[59]["region_baseline_loss"].clone();
+    assert_eq!(baseline("whole"), baseline("halves"));
+}
+
+#[test]
+fn killing_loses_at_most_the_steps_since_the_last_checkpoint() {
+    let place = Place::new(6);
+    let mut child = place.start("run", &["--steps", "100000", "--checkpoint-every", "2"]);
+    place.wait_for_step("run", 7);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let last = *place.checkpoints("run").last().unwrap();
+    assert!(last >= 6, "{last}");
+    let total = (last + 2).to_string();
+    let ran =
+        place.rmae(&["pretrain", "--out", "run", "--resume", "--device", "cpu", "--steps", &total]).ok();
+    assert!(ran.stderr.contains(&format!("going on after update {last}")), "{}", ran.stderr);
+    let steps: Vec<u64> = place.metrics("run").iter().map(|r| r["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (1..=last + 2).collect::<Vec<_>>(), "every step once");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_the_step_saves_and_ends_well() {
+    let place = Place::new(6);
+    let child = place.start("run", &["--steps", "100000", "--checkpoint-every", "100000"]);
+    place.wait_for_step("run", 2);
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ran: common::Ran = child.wait_with_output().unwrap().into();
+    let ran = ran.ok();
+    assert!(ran.stderr.contains("--resume"), "{}", ran.stderr);
+    let last = place.metrics("run").last().unwrap()["step"].as_u64().unwrap();
+    assert_eq!(place.checkpoints("run"), [last]);
+}
+
+#[test]
+fn flags_go_before_the_file_and_the_outcome_is_written() {
+    let place = Place::new(5);
+    fs::write(place.path("c.toml"), "steps = 50\nweight_decay = 0.25\nseed = 3\n[model]\nmask_ratio = 0.5\n")
+        .unwrap();
+    place.pretrain("run", &["--config", "c.toml", "--steps", "1", "--mask-ratio", "0.25"]).ok();
+    let written = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    for line in ["steps = 1\n", "weight_decay = 0.25\n", "seed = 3\n", "mask_ratio = 0.25\n"] {
+        assert!(written.contains(line), "{line} is not in {written}");
+    }
+    assert_eq!(place.metrics("run").len(), 1);
+}
+
+#[test]
+fn pixels_alone_and_regions_alone_can_be_learnt() {
+    let place = Place::new(4);
+    let without_k: Vec<&str> =
+        common::TINY.chunks(2).filter(|pair| pair[0] != "--num-region").flatten().copied().collect();
+    for (objective, has, lacks) in [("mae", "mae_loss", "region_loss"), ("rae", "region_loss", "mae_loss")] {
+        let start = [
+            "pretrain",
+            "--device",
+            "cpu",
+            "--images",
+            "images",
+            "--out",
+            objective,
+            "--objective",
+            objective,
+            "--steps",
+            "2",
+        ];
+        place.rmae(&[&start[..], &without_k].concat()).ok();
+        let record = &place.metrics(objective)[1];
+        assert!(record[has].is_f64() && record[lacks].is_null(), "{record}");
+    }
+}
+
+#[test]
+fn training_learns_what_it_sees() {
+    let place = Place::new(4);
+    place.pretrain("run", &["--steps", "60", "--lr", "3e-3", "--checkpoint-every", "1000"]).ok();
+    let losses: Vec<f64> = place.metrics("run").iter().map(|r| r["loss"].as_f64().unwrap()).collect();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    assert!(mean(&losses[50..]) < 0.8 * mean(&losses[..5]), "{losses:?}");
+}
+
+#[test]
+fn the_event_file_reads_back() {
+    let place = Place::new(4);
+    place.pretrain("run", &["--steps", "3", "--picture-every", "3", "--pictures", "1"]).ok();
+    let entries = fs::read_dir(place.path("run")).unwrap();
+    let events =
+        entries.map(|e| e.unwrap().path()).find(|p| p.to_string_lossy().contains("tfevents")).unwrap();
+    let records = tf_records(&fs::read(events).unwrap());
+    // The version, three steps, one picture.
+    assert_eq!(records.len(), 5);
+    assert!(records[0].ends_with(b"brain.Event:2"));
+    let holds = |record: &[u8], text: &[u8]| record.windows(text.len()).any(|w| w == text);
+    assert!(records[1..4].iter().all(|r| holds(r, b"loss/mae") && holds(r, b"optimizer/lr")));
+    assert!(holds(&records[4], b"panel") && holds(&records[4], b"\x89PNG"));
+    // The first scalar of step 1 is its loss: tag, then a 32-bit number of field 2.
+    let at = records[1].windows(10).position(|w| w == b"loss/total").unwrap() + 10;
+    assert_eq!(records[1][at], 0x15);
+    let value = f32::from_le_bytes(records[1][at + 1..at + 5].try_into().unwrap());
+    assert_eq!(f64::from(value), place.metrics("run")[0]["loss"].as_f64().unwrap());
+}
+
+/// Splits framed records and checks both checksums of each, with a bitwise CRC of its own.
+fn tf_records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let crc = |data: &[u8]| {
+        let mut crc = !0u32;
+        for &byte in data {
+            crc ^= u32::from(byte);
+            for _ in 0..8 {
+                crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+            }
+        }
+        let crc = !crc;
+        crc.rotate_right(15).wrapping_add(0xa282_ead8)
+    };
+    let number = |b: &[u8]| u32::from_le_bytes(b.try_into().unwrap());
+    let mut records = vec![];
+    while !bytes.is_empty() {
+        let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        assert_eq!(number(&bytes[8..12]), crc(&bytes[..8]));
+        let data = &bytes[12..12 + len];
+        assert_eq!(number(&bytes[12 + len..16 + len]), crc(data));
+        records.push(data.to_vec());
+        bytes = &bytes[16 + len..];
+    }
+    records
+}
