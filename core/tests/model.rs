@@ -160,7 +160,10 @@ fn no_two_living_values_share_a_buffer() {
             let slot = plan.slot[index].unwrap();
             assert!(plan.slot_len[slot] >= node.len());
             if let Some(previous) = owner[slot] {
-                assert!(plan.last_use[previous] < index, "%{previous} is still read when %{index} overwrites it");
+                assert!(
+                    plan.last_use[previous] < index,
+                    "%{previous} is still read when %{index} overwrites it"
+                );
             }
             owner[slot] = Some(index);
         }
@@ -176,7 +179,8 @@ fn every_objective_has_a_gradient_for_every_trainable_parameter() {
             let graph = training_graph(&config, BATCH, Recompute::Nothing).unwrap();
             let specs = param_specs(&config).unwrap();
             for spec in specs.iter().filter(|s| s.trainable) {
-                let grad = graph.gradients().get(&spec.name).unwrap_or_else(|| panic!("{} has none", spec.name));
+                let grad =
+                    graph.gradients().get(&spec.name).unwrap_or_else(|| panic!("{} has none", spec.name));
                 assert_eq!(graph.shape(*grad), spec.shape, "{}", spec.name);
             }
             assert_eq!(config.objective(), objective);
@@ -191,8 +195,11 @@ fn presets_have_the_parameters_of_the_papers() {
     {
         let specs = param_specs(&ModelConfig::preset(preset)).unwrap();
         let encoder = |name: &str| {
-            name.starts_with("blocks.") || name.starts_with("norm.") || name.starts_with("patch_embed")
-                || name.starts_with("cls_token") || name.starts_with("pos_embed")
+            name.starts_with("blocks.")
+                || name.starts_with("norm.")
+                || name.starts_with("patch_embed")
+                || name.starts_with("cls_token")
+                || name.starts_with("pos_embed")
         };
         let count: usize =
             specs.iter().filter(|s| encoder(&s.name)).map(|s| s.shape.iter().product::<usize>()).sum();
