@@ -167,7 +167,7 @@ fn no_two_living_values_share_a_buffer() {
             }
             owner[slot] = Some(index);
         }
-        assert!(plan.total_elements() < graph.nodes().iter().map(|n| n.len()).sum::<usize>());
+        assert!(plan.total_elements() < graph.nodes().iter().map(rmae_core::graph::Node::len).sum::<usize>());
     }
 }
 
