@@ -256,8 +256,8 @@ fn compare(fixture: &Fixture, computed: &Tensors) -> Vec<Group> {
                 None => f64::INFINITY,
             };
             group.count += 1;
-            // Not `>`: an error that is not a number is the worst of all.
-            if !(error <= group.worst) {
+            // An error that is not a number is the worst of all.
+            if error.is_nan() || error > group.worst {
                 (group.worst, group.tensor) = (error, tensor.clone());
             }
         }
@@ -342,6 +342,7 @@ impl Tolerance {
             ("train.params", self.params),
         ]
         .into();
-        report.groups.iter().filter(|g| !(g.worst <= limits.get(g.name).copied().unwrap_or(0.0))).collect()
+        let limit = |group: &Group| limits.get(group.name).copied().unwrap_or(0.0);
+        report.groups.iter().filter(|group| group.worst.is_nan() || group.worst > limit(group)).collect()
     }
 }

@@ -171,7 +171,7 @@ fn worst_error(results: &Tensors, reference: &Tensors) -> f64 {
         (Some(result), Some(reference)) => result.relative_error(reference),
         _ => f64::INFINITY,
     };
-    let errors = OUTPUTS.map(|name| error(name));
+    let errors = OUTPUTS.map(error);
     errors.into_iter().map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
 }
 

@@ -131,7 +131,7 @@ pub fn numel(shape: &[usize]) -> usize {
 /// A shape as `[rows, last]`.
 pub(crate) fn rows_of(shape: &[usize]) -> (usize, usize) {
     let last = shape.last().copied().unwrap_or(1);
-    (if last == 0 { 0 } else { numel(shape) / last }, last)
+    (numel(shape).checked_div(last).unwrap_or(0), last)
 }
 
 /// Checks the number of inputs.
