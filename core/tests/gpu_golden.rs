@@ -21,16 +21,12 @@ fn golden_fixtures_agree() {
         }
     };
     for name in ["rmae", "rae_only", "mae_only", "deep_region_decoder"] {
-        let path =
-            format!("{}/../tests/fixtures/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../tests/fixtures/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
         let fixture = Fixture::read(&std::fs::read(path).unwrap()).unwrap();
         let report = block_on(run(&fixture, &device)).unwrap();
         assert_eq!(report.groups.len(), 4, "{name}: a group is missing");
         for g in &report.groups {
-            println!(
-                "{name:20} {:13} {:9.2e} ({} tensors, worst {})",
-                g.name, g.worst, g.count, g.tensor
-            );
+            println!("{name:20} {:13} {:9.2e} ({} tensors, worst {})", g.name, g.worst, g.count, g.tensor);
         }
         let bad = Tolerance::GPU_F32.violations(&report);
         assert!(bad.is_empty(), "{name}: above tolerance: {bad:?}");

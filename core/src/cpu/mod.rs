@@ -151,7 +151,8 @@ impl CpuProgram {
 
     fn collect(&self, params: &mut CpuParams, values: &[Option<Tensor>]) -> Result<Tensors> {
         for (name, id) in &self.gradients {
-            let grad = values[id.index()].as_ref().ok_or_else(|| missing(name, "no gradient was computed"))?;
+            let grad =
+                values[id.index()].as_ref().ok_or_else(|| missing(name, "no gradient was computed"))?;
             params.accumulate(name, grad)?;
         }
         let mut fetched = Tensors::new();

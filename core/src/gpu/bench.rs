@@ -31,8 +31,7 @@ impl GpuDevice {
         // 1/n keeps every value at 1.
         let square = HostTensor::f32(&[n, n], vec![1.0 / n as f32; n * n])?;
         let last = HostTensor::f32(&[1, n], vec![1.0; n])?;
-        let mut params =
-            self.params(&Tensors::from([("w".into(), square), ("last".into(), last)])).await?;
+        let mut params = self.params(&Tensors::from([("w".into(), square), ("last".into(), last)])).await?;
         let inputs = Tensors::from([("x".into(), HostTensor::f32(&[n, n], vec![1.0; n * n])?)]);
         program.run(&mut params, &inputs).await?;
         let mut best = f64::INFINITY;

@@ -147,8 +147,7 @@ impl GpuDevice {
             AdapterChoice::Named(text) => report.matches(text),
         };
         let chosen = found.into_iter().find(|(report, _)| fits(report));
-        let (report, adapter) =
-            chosen.ok_or_else(|| Error::NoAdapter(no_adapter(choice, &known)))?;
+        let (report, adapter) = chosen.ok_or_else(|| Error::NoAdapter(no_adapter(choice, &known)))?;
         Self::open(report, &adapter).await
     }
 
@@ -163,8 +162,8 @@ impl GpuDevice {
             ..Default::default()
         };
         let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) = opened
-            .map_err(|e| Error::NoAdapter(format!("{} cannot be opened: {e}", report.name)))?;
+        let (device, queue) =
+            opened.map_err(|e| Error::NoAdapter(format!("{} cannot be opened: {e}", report.name)))?;
         let reports = Reports::default();
         reports.listen(&device);
         let (modules, pipelines) = Default::default();
@@ -206,10 +205,7 @@ impl GpuDevice {
 
     /// Runs `work` and fails with what the device objects to in it.
     pub(crate) async fn scoped<T>(
-        &self,
-        what: &str,
-        need: u64,
-        work: impl FnOnce() -> Result<T>,
+        &self, what: &str, need: u64, work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         scoped(&self.0.device, &self.0.reports, what, need, work).await
     }
@@ -221,9 +217,7 @@ impl GpuDevice {
     pub(crate) fn storage(&self, what: &str, elements: usize) -> Result<wgpu::Buffer> {
         let size = 4 * elements.max(1) as u64;
         self.check_size(what, size)?;
-        let usage = wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_SRC
-            | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         Ok(self.gpu().create_buffer(&wgpu::BufferDescriptor {
             label: Some(what),
             size,
@@ -233,15 +227,11 @@ impl GpuDevice {
     }
 
     fn check_size(&self, what: &str, need_bytes: u64) -> Result<()> {
-        let limit_bytes =
-            self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
+        let limit_bytes = self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
         if need_bytes <= limit_bytes {
             return Ok(());
         }
-        let advice = format!(
-            "this is the most that one buffer may have on {}: {ADVICE}",
-            self.report().name
-        );
+        let advice = format!("this is the most that one buffer may have on {}: {ADVICE}", self.report().name);
         Err(Error::OutOfMemory { what: what.into(), need_bytes, limit_bytes, advice })
     }
 
@@ -257,8 +247,7 @@ impl GpuDevice {
 
     /// The pipeline of a dispatch, compiled at most once a device.
     pub(crate) fn pipeline(&self, dispatch: &Dispatch) -> Pipeline {
-        let bits =
-            dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
         let key = (dispatch.kernel.name, bits);
         let mut pipelines = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch)).clone()
@@ -300,9 +289,7 @@ pub(crate) const UNIFORM_RANGE: u64 = 256;
 fn list_names(found: &[(AdapterReport, wgpu::Adapter)]) -> String {
     let names: Vec<String> = found
         .iter()
-        .map(|(r, _)| {
-            format!("{} ({}{})", r.name, r.backend, if r.software { ", software" } else { "" })
-        })
+        .map(|(r, _)| format!("{} ({}{})", r.name, r.backend, if r.software { ", software" } else { "" }))
         .collect();
     if names.is_empty() {
         "there is none at all; is a Vulkan, Metal or DX12 driver installed?".into()

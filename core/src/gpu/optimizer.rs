@@ -50,17 +50,8 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
     let (c1, c2) = adamw.bias_corrections();
     let decay = if decays(shape) { adamw.weight_decay } else { 0.0 };
     let AdamW { lr, beta1, beta2, eps, .. } = *adamw;
-    let params = fields![
-        len,
-        beta1,
-        beta2,
-        1.0 - beta1,
-        1.0 - beta2,
-        eps,
-        lr / c1,
-        1.0 / c2.sqrt(),
-        1.0 - lr * decay
-    ];
+    let params =
+        fields![len, beta1, beta2, 1.0 - beta1, 1.0 - beta2, eps, lr / c1, 1.0 / c2.sqrt(), 1.0 - lr * decay];
     let bindings = [Slot::Input(0), Slot::Input(1), Slot::Input(2), Slot::Input(3), Slot::Output];
     Dispatch::elements(&ADAMW, params, &bindings, len)
 }
@@ -81,10 +72,8 @@ impl GpuParams {
         let need = collected.map(|w| 8 * w.len() as u64).sum();
         let verdict = device.scoped("AdamW's moments", need, || self.submit_step(adamw)).await?;
         let bytes = device.read_buffers(&[(&verdict, VERDICT_BYTES)]).await?;
-        let words: Vec<u32> = bytes[0]
-            .chunks_exact(4)
-            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let words: Vec<u32> =
+            bytes[0].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(StepReport { grad_norm: f64::from(f32::from_bits(words[0])), applied: words[2] == 1 })
     }
 
@@ -92,8 +81,7 @@ impl GpuParams {
         let names: Vec<String> =
             self.weights.iter().filter(|(_, w)| w.collected).map(|(n, _)| n.clone()).collect();
         self.make_moments(&names)?;
-        let shapes: Vec<&[usize]> =
-            names.iter().map(|n| self.weights[n].shape.as_slice()).collect();
+        let shapes: Vec<&[usize]> = names.iter().map(|n| self.weights[n].shape.as_slice()).collect();
         let work = dispatches(adamw, &shapes);
         if self.optimizer.as_ref().is_none_or(|o| o.names != names) {
             let weights: Vec<&Weight> = names.iter().map(|n| &self.weights[n]).collect();
@@ -128,12 +116,7 @@ impl GpuParams {
 const VERDICT_BYTES: u64 = 12;
 
 impl Optimizer {
-    fn new(
-        device: &GpuDevice,
-        names: Vec<String>,
-        weights: &[&Weight],
-        work: &[Dispatch],
-    ) -> Result<Self> {
+    fn new(device: &GpuDevice, names: Vec<String>, weights: &[&Weight], work: &[Dispatch]) -> Result<Self> {
         let count: usize = weights.iter().map(|w| w.len().div_ceil(SPAN)).sum();
         let partials = device.storage("sums of squares", count)?;
         let verdict = device.storage("verdict", 4)?;
@@ -161,8 +144,7 @@ impl Optimizer {
             push_uniform(&mut bytes, dispatch);
         }
         device.queue().write_buffer(&self.uniforms, 0, &bytes);
-        let mut encoder =
-            device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = device.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for (dispatch, (pipeline, group)) in work.iter().zip(&self.steps) {
             pass.set_pipeline(&pipeline.compute);

@@ -53,12 +53,8 @@ impl GpuDevice {
     pub(crate) async fn params(&self, weights: &Tensors) -> Result<GpuParams> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let need = weights.values().map(|t| 4 * t.len() as u64).sum();
-        let upload = || {
-            weights
-                .iter()
-                .map(|(name, tensor)| self.upload_weight(name, tensor))
-                .collect::<Result<_>>()
-        };
+        let upload =
+            || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
         let weights = self.scoped("weights", need, upload).await?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Ok(GpuParams { device: self.clone(), id, weights, optimizer: None })
@@ -116,8 +112,7 @@ impl GpuParams {
 
     /// Makes the gradient sum of a weight if there is none, and notes that a run adds to it.
     pub(super) fn collect_gradient(&mut self, name: &str) -> Result<()> {
-        let weight =
-            self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;
+        let weight = self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;
         if weight.gradient.is_none() {
             weight.gradient = Some(self.device.storage(name, weight.len())?);
         }
@@ -147,13 +142,10 @@ impl GpuParams {
     }
 
     async fn read(&self, found: Vec<(String, &Weight, &wgpu::Buffer)>) -> Result<Tensors> {
-        let sources: Vec<_> =
-            found.iter().map(|&(_, weight, buffer)| (buffer, weight.bytes())).collect();
+        let sources: Vec<_> = found.iter().map(|&(_, weight, buffer)| (buffer, weight.bytes())).collect();
         let bytes = self.device.read_buffers(&sources).await?;
         let tensors = found.into_iter().zip(bytes);
-        tensors
-            .map(|((name, w, _), bytes)| Ok((name, HostTensor::f32(&w.shape, reals(&bytes))?)))
-            .collect()
+        tensors.map(|((name, w, _), bytes)| Ok((name, HostTensor::f32(&w.shape, reals(&bytes))?))).collect()
     }
 
     pub(crate) async fn set_optimizer_state(&mut self, state: &Tensors) -> Result<()> {
@@ -166,14 +158,9 @@ impl GpuParams {
         let mut moments = vec![];
         for (key, mean) in state {
             let Some(name) = key.strip_prefix("exp_avg.") else { continue };
-            let shape = &self
-                .weights
-                .get(name)
-                .ok_or_else(|| problem(key, "no weight of this name"))?
-                .shape;
+            let shape = &self.weights.get(name).ok_or_else(|| problem(key, "no weight of this name"))?.shape;
             let square_key = format!("exp_avg_sq.{name}");
-            let square =
-                state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
+            let square = state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
             check_shape(key, mean, shape)?;
             check_shape(&square_key, square, shape)?;
             let buffers = Moments {

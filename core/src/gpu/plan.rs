@@ -72,12 +72,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans the evaluation of the outputs named in `fetch` and, with `train`, of all gradients.
-    pub(crate) fn new(
-        device: &GpuDevice,
-        graph: &Graph,
-        fetch: &[&str],
-        train: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.
@@ -115,10 +110,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(
-        device: &'a GpuDevice,
-        graph: &'a Graph,
-        memory: MemoryPlan,
-        gradients: &'a BTreeMap<String, NodeId>,
+        device: &'a GpuDevice, graph: &'a Graph, memory: MemoryPlan, gradients: &'a BTreeMap<String, NodeId>,
     ) -> Self {
         let mut gradient_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for (name, id) in gradients {
@@ -161,17 +153,13 @@ impl<'a> Planner<'a> {
         let shapes = inputs.iter().map(|&i| self.graph.shape(i).to_vec()).collect();
         let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone() });
         if dispatches.is_empty() {
-            let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
-            return Err(Error::Validation(format!(
-                "op {} at {}: {problem}",
-                op.name(),
-                node.scope
-            )));
+            let problem =
+                "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
+            return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
         }
         let flops = self.graph.node_cost(NodeId(index as u32)).0 / dispatches.len() as u64;
         for dispatch in &dispatches {
-            let bindings =
-                dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
+            let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
             self.push(dispatch, bindings, flops);
         }
         Ok(())
@@ -211,11 +199,7 @@ impl<'a> Planner<'a> {
             let param = found.ok_or_else(|| unknown_parameter(name))?;
             let len = self.graph.nodes()[index].len();
             let bindings = vec![self.place(index), Place::GradientSum(param)];
-            self.push(
-                &Dispatch::elements(&ACCUMULATE, fields![len], &[], len),
-                bindings,
-                len as u64,
-            );
+            self.push(&Dispatch::elements(&ACCUMULATE, fields![len], &[], len), bindings, len as u64);
             self.plan.graded.push(param);
         }
         Ok(())

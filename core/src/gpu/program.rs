@@ -27,14 +27,8 @@ const SUBMISSION_FLOPS: u64 = 20_000_000_000;
 const SUBMISSION_STEPS: usize = 256;
 
 impl GpuDevice {
-    pub(crate) async fn compile(
-        &self,
-        graph: &Graph,
-        fetch: &[&str],
-        train: bool,
-    ) -> Result<GpuProgram> {
-        let plan =
-            self.scoped("compiling kernels", 0, || Plan::new(self, graph, fetch, train)).await?;
+    pub(crate) async fn compile(&self, graph: &Graph, fetch: &[&str], train: bool) -> Result<GpuProgram> {
+        let plan = self.scoped("compiling kernels", 0, || Plan::new(self, graph, fetch, train)).await?;
         let need = 4 * plan.slot_len.iter().chain(&plan.scratch_len).sum::<usize>() as u64;
         self.scoped("activations", need, || GpuProgram::new(self.clone(), plan)).await
     }
@@ -47,11 +41,8 @@ impl GpuProgram {
         };
         let slots = buffers("an activation", &plan.slot_len)?;
         let scratch = buffers("a scratch buffer", &plan.scratch_len)?;
-        let inputs = plan
-            .inputs
-            .iter()
-            .map(|leaf| device.storage(&leaf.name, len(leaf)))
-            .collect::<Result<_>>()?;
+        let inputs =
+            plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
         let uniforms = device.uniforms(plan.steps.len());
         device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
         Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None })
@@ -69,11 +60,7 @@ impl GpuProgram {
         self.plan.steps.len()
     }
 
-    pub(crate) async fn run(
-        &mut self,
-        params: &mut GpuParams,
-        inputs: &Tensors,
-    ) -> Result<Tensors> {
+    pub(crate) async fn run(&mut self, params: &mut GpuParams, inputs: &Tensors) -> Result<Tensors> {
         params.check_device(&self.device)?;
         let bytes = self.input_bytes(inputs)?;
         let device = self.device.clone();
@@ -122,19 +109,14 @@ impl GpuProgram {
         for leaf in &self.plan.params {
             params.check(&leaf.name, &leaf.shape)?;
         }
-        let groups = self
-            .plan
-            .steps
-            .iter()
-            .map(|step| self.bind_group(step, params))
-            .collect::<Result<_>>()?;
+        let groups =
+            self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
         self.bound = Some((params.id(), groups));
         Ok(())
     }
 
     fn bind_group(&self, step: &Step, params: &GpuParams) -> Result<wgpu::BindGroup> {
-        let buffers =
-            step.bindings.iter().map(|&p| self.buffer(p, params)).collect::<Result<Vec<_>>>()?;
+        let buffers = step.bindings.iter().map(|&p| self.buffer(p, params)).collect::<Result<Vec<_>>>()?;
         Ok(self.device.bind_group(
             &step.pipeline.layout,
             (&self.uniforms, step.uniform, step.uniform_bytes),
@@ -184,29 +166,19 @@ impl GpuProgram {
 impl GpuDevice {
     /// Binds a range of uniforms (buffer, number, bytes) and storage buffers in order.
     pub(crate) fn bind_group(
-        &self,
-        layout: &wgpu::BindGroupLayout,
-        (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
+        &self, layout: &wgpu::BindGroupLayout, (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
         buffers: &[&wgpu::Buffer],
     ) -> wgpu::BindGroup {
         // Uniform structs are padded to 16 bytes in some shading languages.
         let size = wgpu::BufferSize::new(bytes.next_multiple_of(16));
         let binding = wgpu::BufferBinding { buffer: uniforms, offset: range * UNIFORM_RANGE, size };
-        let mut entries = vec![wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(binding),
-        }];
+        let mut entries =
+            vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) }];
         for (i, buffer) in buffers.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry {
-                binding: i as u32 + 1,
-                resource: buffer.as_entire_binding(),
-            });
+            entries
+                .push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.as_entire_binding() });
         }
-        self.gpu().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout,
-            entries: &entries,
-        })
+        self.gpu().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 }
 
@@ -238,9 +210,7 @@ fn upload_bytes(leaf: &Leaf, tensor: Option<&HostTensor>) -> Result<Vec<u8>> {
     match (leaf.element, tensor.data()) {
         (ElementType::Index, HostData::U32(v)) => Ok(bytemuck::cast_slice(v).to_vec()),
         (ElementType::Real, HostData::F32(v)) => Ok(bytemuck::cast_slice(v).to_vec()),
-        (ElementType::Real, HostData::F64(_)) => {
-            Ok(bytemuck::cast_slice(&tensor.to_f32()).to_vec())
-        }
+        (ElementType::Real, HostData::F64(_)) => Ok(bytemuck::cast_slice(&tensor.to_f32()).to_vec()),
         (element, _) => Err(problem(format!("must hold {element:?} elements"))),
     }
 }
@@ -249,10 +219,7 @@ fn download(leaf: &Leaf, bytes: &[u8]) -> Result<HostTensor> {
     match leaf.element {
         ElementType::Real => HostTensor::f32(&leaf.shape, reals(bytes)),
         ElementType::Index => {
-            let ids = bytes
-                .chunks_exact(4)
-                .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect();
+            let ids = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             HostTensor::u32(&leaf.shape, ids)
         }
     }

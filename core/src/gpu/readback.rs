@@ -16,10 +16,7 @@ struct Arriving {
 
 impl GpuDevice {
     /// The first `bytes` of each buffer (a multiple of 4), in order.
-    pub(crate) async fn read_buffers(
-        &self,
-        sources: &[(&wgpu::Buffer, u64)],
-    ) -> Result<Vec<Vec<u8>>> {
+    pub(crate) async fn read_buffers(&self, sources: &[(&wgpu::Buffer, u64)]) -> Result<Vec<Vec<u8>>> {
         let mut results = Vec::with_capacity(sources.len());
         let mut rest = sources;
         while !rest.is_empty() {
@@ -35,10 +32,8 @@ impl GpuDevice {
     }
 
     fn send(&self, batch: &[(&wgpu::Buffer, u64)]) -> Vec<Arriving> {
-        let mut encoder =
-            self.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let staging: Vec<wgpu::Buffer> =
-            batch.iter().map(|&(_, bytes)| self.staging_buffer(bytes)).collect();
+        let mut encoder = self.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let staging: Vec<wgpu::Buffer> = batch.iter().map(|&(_, bytes)| self.staging_buffer(bytes)).collect();
         for (&(source, bytes), staging) in batch.iter().zip(&staging) {
             encoder.copy_buffer_to_buffer(source, 0, staging, 0, bytes);
         }

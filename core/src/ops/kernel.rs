@@ -91,29 +91,13 @@ pub struct Dispatch {
 impl Dispatch {
     /// A dispatch of `groups` workgroups that number themselves by `y * count_x + x`.
     #[must_use]
-    pub fn new(
-        kernel: &'static Kernel,
-        params: Vec<Scalar>,
-        bindings: &[Slot],
-        groups: usize,
-    ) -> Self {
-        Self {
-            kernel,
-            constants: vec![],
-            params,
-            bindings: bindings.to_vec(),
-            workgroups: grid(groups),
-        }
+    pub fn new(kernel: &'static Kernel, params: Vec<Scalar>, bindings: &[Slot], groups: usize) -> Self {
+        Self { kernel, constants: vec![], params, bindings: bindings.to_vec(), workgroups: grid(groups) }
     }
 
     /// One thread for each of `len` elements, in workgroups of [`ELEMENTS_A_GROUP`].
     #[must_use]
-    pub fn elements(
-        kernel: &'static Kernel,
-        params: Vec<Scalar>,
-        bindings: &[Slot],
-        len: usize,
-    ) -> Self {
+    pub fn elements(kernel: &'static Kernel, params: Vec<Scalar>, bindings: &[Slot], len: usize) -> Self {
         Self::new(kernel, params, bindings, len.div_ceil(ELEMENTS_A_GROUP))
     }
 

@@ -108,7 +108,14 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         }
         None => vec![T::ZERO; rows * out],
     };
-    let job = gemm::Job { m: rows, n: out, k, accumulate: inputs.len() == 3, scale: T::from_real(1.0), parallel: true };
+    let job = gemm::Job {
+        m: rows,
+        n: out,
+        k,
+        accumulate: inputs.len() == 3,
+        scale: T::from_real(1.0),
+        parallel: true,
+    };
     gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
     let mut shape = inputs[0].dims().to_vec();
     if let Some(last) = shape.last_mut() {
@@ -269,7 +276,8 @@ impl Product {
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
             let groups = [self.n.div_ceil(TILE), at_once.min(tile_rows - first), splits];
-            let mut dispatch = self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
+            let mut dispatch =
+                self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
         }
