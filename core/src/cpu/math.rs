@@ -1,4 +1,5 @@
 //! Scalar functions that the compiler can vectorise, in f32 and f64.
+#![allow(clippy::excessive_precision, reason = "coefficients stand as they were fitted, to be compared")]
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};

@@ -167,6 +167,7 @@ impl GpuDevice {
         let reports = Reports::default();
         reports.listen(&device);
         let (modules, pipelines) = Default::default();
+        #[allow(clippy::arc_with_non_send_sync, reason = "on WebAssembly, wgpu's objects stay on one thread")]
         Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines })))
     }
 

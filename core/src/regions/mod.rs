@@ -2,7 +2,7 @@
 //!
 //! R-MAE (section 3.2 of the paper) reconstructs *region maps* beside pixels.
 //! Any source of binary maps will do; the default needs no annotation:
-//! [`felzenszwalb`] splits a photo into segments at several scales and every
+//! [`felzenszwalb()`] splits a photo into segments at several scales and every
 //! segment of every scale is one region. Ground-truth masks arrive as COCO
 //! run-length codes ([`rle`]). [`sampling`] draws the `k` regions of a
 //! training sample from all of them.
