@@ -25,11 +25,7 @@ fn main() -> Result<(), Failure> {
         Some(path) => read_png(path)?,
         None => (480, 320, draw(480, 320)),
     };
-    let params: Vec<_> = arguments
-        .scales
-        .iter()
-        .map(|&scale| FelzenszwalbParams::at_scale(scale))
-        .collect();
+    let params: Vec<_> = arguments.scales.iter().map(|&scale| FelzenszwalbParams::at_scale(scale)).collect();
     let mut workspace = Felzenszwalb::new();
     let mut maps = workspace.segment_scales(&rgb, width, height, &params)?;
     let mut seconds = Vec::new();
@@ -38,9 +34,7 @@ fn main() -> Result<(), Failure> {
         maps = workspace.segment_scales(&rgb, width, height, &params)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    let checksum = rgb.iter().fold(0u32, |sum, &byte| {
-        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
-    });
+    let checksum = rgb.iter().fold(0u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let report = json!({
         "library": "rmae-core",
         "width": width,
@@ -55,21 +49,14 @@ fn main() -> Result<(), Failure> {
 }
 
 fn arguments() -> Result<Arguments, Failure> {
-    let mut found = Arguments {
-        image: None,
-        rounds: 5,
-        scales: vec![500],
-    };
+    let mut found = Arguments { image: None, rounds: 5, scales: vec![500] };
     let mut rest = std::env::args().skip(1);
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--rounds" => found.rounds = value()?.parse()?,
             "--scales" => {
-                let scales = value()?
-                    .split(',')
-                    .map(str::parse)
-                    .collect::<Result<_, _>>();
+                let scales = value()?.split(',').map(str::parse).collect::<Result<_, _>>();
                 found.scales = scales?;
             }
             _ if argument.starts_with('-') => {
@@ -86,12 +73,7 @@ fn read_png(path: &str) -> Result<(usize, usize, Vec<u8>), Failure> {
     if reader.output_color_type() != (png::ColorType::Rgb, png::BitDepth::Eight) {
         return Err(format!("{path} is not an 8-bit RGB PNG").into());
     }
-    let mut rgb = vec![
-        0;
-        reader
-            .output_buffer_size()
-            .ok_or("the image is too large")?
-    ];
+    let mut rgb = vec![0; reader.output_buffer_size().ok_or("the image is too large")?];
     let info = reader.next_frame(&mut rgb)?;
     Ok((info.width as usize, info.height as usize, rgb))
 }
@@ -106,11 +88,7 @@ fn draw(width: usize, height: usize) -> Vec<u8> {
                 let (cx, cy) = (disc * 191 % width as u32, disc * 137 % height as u32);
                 let (dx, dy, radius) = (x.abs_diff(cx), y.abs_diff(cy), 12 + disc * 29 % 37);
                 if dx * dx + dy * dy < radius * radius {
-                    colour = [
-                        60 + disc * 53 % 150,
-                        60 + disc * 97 % 150,
-                        60 + disc * 31 % 150,
-                    ];
+                    colour = [60 + disc * 53 % 150, 60 + disc * 97 % 150, 60 + disc * 31 % 150];
                 }
             }
             for (channel, level) in (0..).zip(colour) {

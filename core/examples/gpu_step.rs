@@ -18,7 +18,10 @@ fn main() {
     let batch: usize = args.get(2).and_then(|s| s.parse().ok()).unwrap_or(2);
     let choice = args.get(3).map_or(AdapterChoice::Any, |s| AdapterChoice::Named(s.clone()));
     for report in block_on(adapters()) {
-        println!("{} | {} | {} | {} | software {}", report.name, report.backend, report.driver, report.kind, report.software);
+        println!(
+            "{} | {} | {} | {} | software {}",
+            report.name, report.backend, report.driver, report.kind, report.software
+        );
     }
     let gpu = block_on(GpuDevice::new(&choice)).unwrap();
     println!("{}: {:.1} GFLOP/s", gpu.describe(), block_on(gpu.measure_gflops()).unwrap());
@@ -33,13 +36,16 @@ fn main() {
         println!("{} dispatches, {} MiB of buffers", p.dispatches(), p.buffer_bytes() >> 20);
     }
     let results: Vec<_> = graph.gradients().values().copied().collect();
-    println!("{:.1} GFLOP a run", graph.cost(&results).flops as f64 / 1e9);
+    let cost = graph.cost(&results);
+    println!("{:.1} GFLOP a run, {} MiB alive at most", cost.flops as f64 / 1e9, cost.peak_bytes >> 20);
     let mut inputs = Tensors::new();
     for node in graph.nodes() {
         let Source::Input { name } = &node.source else { continue };
         let n = node.len();
         let tensor = match node.element {
-            ElementType::Real => HostTensor::f32(&node.shape, (0..n).map(|i| ((i * 37) % 11) as f32 * 0.1).collect()),
+            ElementType::Real => {
+                HostTensor::f32(&node.shape, (0..n).map(|i| ((i * 37) % 11) as f32 * 0.1).collect())
+            }
             ElementType::Index => {
                 HostTensor::u32(&node.shape, (0..n).map(|i| (i % node.shape[1]) as u32).collect())
             }
@@ -51,6 +57,11 @@ fn main() {
         let out = block_on(program.run(&mut params, &inputs)).unwrap();
         let ran = start.elapsed().as_secs_f64();
         let report = block_on(params.step(&AdamW { step, ..AdamW::default() })).unwrap();
-        println!("step {step}: run {ran:.3} s, AdamW {:.3} s, loss {}, norm {}", start.elapsed().as_secs_f64() - ran, out["loss"].scalar(), report.grad_norm);
+        println!(
+            "step {step}: run {ran:.3} s, AdamW {:.3} s, loss {}, norm {}",
+            start.elapsed().as_secs_f64() - ran,
+            out["loss"].scalar(),
+            report.grad_norm
+        );
     }
 }

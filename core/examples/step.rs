@@ -18,7 +18,12 @@ fn main() {
     let graph = training_graph(&config, batch, Recompute::Nothing).unwrap();
     let ids: Vec<_> = graph.outputs().values().chain(graph.gradients().values()).copied().collect();
     let cost = graph.cost(&ids);
-    println!("{} ops, {:.1} GFLOP, {:.0} MB activations", cost.ops, cost.flops as f64 / 1e9, cost.peak_bytes as f64 / 1e6);
+    println!(
+        "{} ops, {:.1} GFLOP, {:.0} MB activations",
+        cost.ops,
+        cost.flops as f64 / 1e9,
+        cost.peak_bytes as f64 / 1e6
+    );
     let device = Device::cpu(Precision::F32);
     let mut params = pollster::block_on(device.params(&init_params(&config, 0).unwrap())).unwrap();
     let mut program = pollster::block_on(device.compile(&graph, &["loss"], true)).unwrap();
@@ -32,14 +37,23 @@ fn main() {
         let ran = start.elapsed();
         pollster::block_on(params.step(&AdamW { step, ..AdamW::default() })).unwrap();
         let total = start.elapsed().as_secs_f64();
-        println!("step {step}: loss {:.4}, {total:.3} s (update {:.3}), {:.1} images/s, {:.0} GFLOP/s",
-            out["loss"].scalar(), total - ran.as_secs_f64(), batch as f64 / total, cost.flops as f64 / 1e9 / total);
+        println!(
+            "step {step}: loss {:.4}, {total:.3} s (update {:.3}), {:.1} images/s, {:.0} GFLOP/s",
+            out["loss"].scalar(),
+            total - ran.as_secs_f64(),
+            batch as f64 / total,
+            cost.flops as f64 / 1e9 / total
+        );
     }
     if let Program::Cpu(program) = &mut program {
         let mut profile: Vec<_> = program.take_profile().into_iter().collect();
         profile.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
         for (op, (seconds, calls)) in profile {
-            println!("{op:24} {:8.1} ms a step, {:5} calls", 1e3 * seconds / steps as f64, calls as u64 / steps);
+            println!(
+                "{op:24} {:8.1} ms a step, {:5} calls",
+                1e3 * seconds / steps as f64,
+                calls as u64 / steps
+            );
         }
     }
 }

@@ -186,9 +186,7 @@ impl ModelConfig {
             },
             Preset::B => base,
             Preset::L => Self { embed_dim: 1024, depth: 24, num_heads: 16, ..base },
-            Preset::H => {
-                Self { embed_dim: 1280, depth: 32, num_heads: 16, patch_size: 14, ..base }
-            }
+            Preset::H => Self { embed_dim: 1280, depth: 32, num_heads: 16, patch_size: 14, ..base },
         }
     }
 
@@ -285,15 +283,30 @@ impl ModelConfig {
         }
         check_width("embed_dim", self.embed_dim, "num_heads", self.num_heads)?;
         if self.use_mae_loss {
-            check_width("decoder_embed_dim", self.decoder_embed_dim, "decoder_num_heads", self.decoder_num_heads)?;
+            check_width(
+                "decoder_embed_dim",
+                self.decoder_embed_dim,
+                "decoder_num_heads",
+                self.decoder_num_heads,
+            )?;
         }
         check_weight("mae_loss_weight", self.mae_loss_weight)
     }
 
     fn check_regions(&self) -> Result<()> {
         self.check_ratio("region_mask_ratio", self.region_mask_ratio, self.visible_region_patches())?;
-        check_width("region_enc_dim", self.region_enc_dim, "region_enc_num_heads", self.region_enc_num_heads)?;
-        check_width("region_dec_dim", self.region_dec_dim, "region_dec_num_heads", self.region_dec_num_heads)?;
+        check_width(
+            "region_enc_dim",
+            self.region_enc_dim,
+            "region_enc_num_heads",
+            self.region_enc_num_heads,
+        )?;
+        check_width(
+            "region_dec_dim",
+            self.region_dec_dim,
+            "region_dec_num_heads",
+            self.region_dec_num_heads,
+        )?;
         if self.region_dec_depth == 0 {
             return bad("region_dec_depth", 0, "the length-variant block makes it at least 1");
         }
@@ -324,7 +337,11 @@ fn check_width(field: &'static str, width: usize, heads_field: &'static str, hea
         return bad(field, width, &format!("must be a positive multiple of {heads_field} = {heads}"));
     }
     if !width.is_multiple_of(4) {
-        return bad(field, width, "must be a multiple of 4, as the sine-cosine position table has four parts");
+        return bad(
+            field,
+            width,
+            "must be a multiple of 4, as the sine-cosine position table has four parts",
+        );
     }
     Ok(())
 }

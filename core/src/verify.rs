@@ -87,7 +87,8 @@ impl Fixture {
     }
 
     fn with_prefix(&self, prefix: &str) -> Tensors {
-        let strip = |(name, t): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_string(), t.clone()));
+        let strip =
+            |(name, t): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_string(), t.clone()));
         self.tensors.iter().filter_map(strip).collect()
     }
 
@@ -113,14 +114,21 @@ fn check_permutations(ids: &[u32], l: usize) -> Result<()> {
         for &id in row {
             match seen.get_mut(id as usize) {
                 Some(seen) if !*seen => *seen = true,
-                _ => return Err(broken("input.shuffle_ids", format!("is no permutation of {l} patches (id {id})"))),
+                _ => {
+                    return Err(broken(
+                        "input.shuffle_ids",
+                        format!("is no permutation of {l} patches (id {id})"),
+                    ));
+                }
             }
         }
     }
     Ok(())
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(metadata: &std::collections::HashMap<String, String>, key: &str) -> Result<T> {
+fn parse<T: for<'a> Deserialize<'a>>(
+    metadata: &std::collections::HashMap<String, String>, key: &str,
+) -> Result<T> {
     let text = metadata.get(key).ok_or_else(|| broken(key, "is missing from the metadata"))?;
     serde_json::from_str(text).map_err(|e| broken(key, e))
 }
@@ -152,7 +160,10 @@ fn convert(dtype: Dtype, bytes: &[u8]) -> std::result::Result<HostData, String> 
         Dtype::BF16 => HostData::F32(words(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
         Dtype::U32 => HostData::U32(words(bytes, u32::from_le_bytes)),
         Dtype::I32 => HostData::U32(
-            words(bytes, i32::from_le_bytes).into_iter().map(|x| index(x.into())).collect::<std::result::Result<_, _>>()?,
+            words(bytes, i32::from_le_bytes)
+                .into_iter()
+                .map(|x| index(x.into()))
+                .collect::<std::result::Result<_, _>>()?,
         ),
         Dtype::I64 => HostData::U32(
             words(bytes, i64::from_le_bytes).into_iter().map(index).collect::<std::result::Result<_, _>>()?,

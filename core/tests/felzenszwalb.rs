@@ -27,21 +27,11 @@ fn cases(folder: &Path) -> Vec<Case> {
 fn case(folder: &Path, entry: &Value) -> Case {
     let path = |key: &str| folder.join(entry[key].as_str().unwrap());
     let (width, height, rgb) = read_png(&path("image"), png::ColorType::Rgb, png::BitDepth::Eight);
-    let (_, _, bytes) = read_png(
-        &path("labels"),
-        png::ColorType::Grayscale,
-        png::BitDepth::Sixteen,
-    );
+    let (_, _, bytes) = read_png(&path("labels"), png::ColorType::Grayscale, png::BitDepth::Sixteen);
     let pairs = bytes.as_chunks::<2>().0;
-    let labels = pairs
-        .iter()
-        .map(|&pair| u32::from(u16::from_be_bytes(pair)))
-        .collect();
+    let labels = pairs.iter().map(|&pair| u32::from(u16::from_be_bytes(pair))).collect();
     let expected = LabelMap::relabel(width, height, labels).unwrap();
-    assert_eq!(
-        u64::from(expected.count()),
-        entry["segments"].as_u64().unwrap()
-    );
+    assert_eq!(u64::from(expected.count()), entry["segments"].as_u64().unwrap());
     Case {
         name: entry["labels"].as_str().unwrap().to_owned(),
         rgb,
@@ -57,12 +47,7 @@ fn case(folder: &Path, entry: &Value) -> Case {
 fn read_png(path: &Path, color: png::ColorType, depth: png::BitDepth) -> (usize, usize, Vec<u8>) {
     let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut reader = png::Decoder::new(BufReader::new(file)).read_info().unwrap();
-    assert_eq!(
-        reader.output_color_type(),
-        (color, depth),
-        "{}",
-        path.display()
-    );
+    assert_eq!(reader.output_color_type(), (color, depth), "{}", path.display());
     let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut bytes).unwrap();
     (info.width as usize, info.height as usize, bytes)
@@ -92,10 +77,7 @@ fn agrees_with_scikit_image_on_the_folder_in_rmae_fh_dir() {
         let made = segment(&case);
         let index = adjusted_rand_index(&made, &case.expected).unwrap();
         let (ours, theirs) = (made.count(), case.expected.count());
-        println!(
-            "{}: {ours} segments of {theirs}, adjusted Rand index {index:.6}",
-            case.name
-        );
+        println!("{}: {ours} segments of {theirs}, adjusted Rand index {index:.6}", case.name);
         assert_eq!(ours, theirs, "segments of {}", case.name);
         assert!(index >= 0.999, "{}: adjusted Rand index {index}", case.name);
     }

@@ -12,7 +12,10 @@ fn golden_fixtures_agree() {
     let device = match block_on(GpuDevice::new(&AdapterChoice::Any)) {
         Ok(device) => Device::Gpu(device),
         Err(error) => {
-            assert!(std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"), "RMAE_REQUIRE_GPU=1, but {error}");
+            assert!(
+                std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"),
+                "RMAE_REQUIRE_GPU=1, but {error}"
+            );
             println!("SKIPPED: no adapter ({error})");
             return;
         }

@@ -4,7 +4,8 @@
 
 mod op_cases;
 
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
@@ -19,18 +20,39 @@ use rmae_core::ops::reduce::SumAxis;
 use rmae_core::optim::AdamW;
 use rmae_core::tensor::HostTensor;
 
+/// A device that no other test uses at the same time: software adapters take all cores for one test,
+/// and memory is measured.
+struct Alone {
+    device: Device,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Alone {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
 /// Any adapter, software ones included; none is a skip, or a failure where RMAE_REQUIRE_GPU is 1.
-fn gpu() -> Option<Device> {
+fn gpu() -> Option<Alone> {
+    static TURN: Mutex<()> = Mutex::new(());
     static DEVICE: OnceLock<Option<GpuDevice>> = OnceLock::new();
     let open = || match block_on(GpuDevice::new(&AdapterChoice::Any)) {
         Ok(device) => Some(device),
         Err(error) => {
-            assert!(std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"), "RMAE_REQUIRE_GPU=1, but {error}");
+            assert!(
+                std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"),
+                "RMAE_REQUIRE_GPU=1, but {error}"
+            );
             println!("SKIPPED: no adapter ({error})");
             None
         }
     };
-    DEVICE.get_or_init(open).clone().map(Device::Gpu)
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = DEVICE.get_or_init(open).clone()?;
+    Some(Alone { device: Device::Gpu(device), _turn: turn })
 }
 
 fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
@@ -42,7 +64,7 @@ fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
     block_on(program.run(&mut params, inputs)).unwrap().remove("y").unwrap()
 }
 
-/// The worst difference, relative to the largest number of the tensor.
+/// The worst difference, relative to the largest number of the tensor; NaN is the worst of all.
 fn worst(a: &HostTensor, b: &HostTensor) -> f64 {
     let (a, b) = (a.to_f64(), b.to_f64());
     let scale = b.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
@@ -68,7 +90,15 @@ fn every_op_agrees_with_its_cpu_twin() {
 
 /// Same classes of numbers in the same places: finite, NaN, or an infinity of one sign.
 fn same_classes(a: &HostTensor, b: &HostTensor) -> bool {
-    let class = |x: f64| if x.is_nan() { 2 } else if x.is_infinite() { x.signum() as i32 } else { 0 };
+    let class = |x: f64| {
+        if x.is_nan() {
+            2
+        } else if x.is_infinite() {
+            x.signum() as i32
+        } else {
+            0
+        }
+    };
     a.to_f64().iter().zip(b.to_f64()).all(|(x, y)| class(*x) == class(y))
 }
 
@@ -110,7 +140,8 @@ fn small_network() -> (Graph, Tensors, Tensors) {
     let h = g.apply(Reshape { shape: vec![2, 3, 12] }, &[h]).unwrap();
     let y = g.apply(Linear, &[h, w2]).unwrap();
     let y = g.apply(Gelu, &[y]).unwrap();
-    let loss = g.apply(SumAxis { outer: 1, n: 18, inner: 1, scale: 1.0 / 18.0, shape: vec![1] }, &[y]).unwrap();
+    let loss =
+        g.apply(SumAxis { outer: 1, n: 18, inner: 1, scale: 1.0 / 18.0, shape: vec![1] }, &[y]).unwrap();
     g.set_output("loss", loss);
     gradient(&mut g, loss, Recompute::Nothing).unwrap();
     let mut random = Random::new(3);
@@ -251,6 +282,39 @@ fn a_buffer_over_the_limit_is_out_of_memory_with_need_limit_and_advice() {
     let error = block_on(device.compile(&graph, &["y"], false)).unwrap_err();
     let Error::OutOfMemory { need_bytes, limit_bytes, advice, .. } = &error else { panic!("{error}") };
     assert!(*need_bytes == 1 << 34 && *limit_bytes > 0 && advice.contains("--batch"), "{error}");
+}
+
+#[test]
+fn repeated_runs_and_programs_leak_nothing() {
+    let Some(device) = gpu() else { return };
+    let (graph, inputs, weights) = small_network();
+    let mut params = block_on(device.params(&weights)).unwrap();
+    let mut round = |runs: usize| {
+        let mut program = block_on(device.compile(&graph, &["loss"], true)).unwrap();
+        for _ in 0..runs {
+            block_on(program.run(&mut params, &inputs)).unwrap();
+            block_on(params.step(&AdamW::default())).unwrap();
+        }
+    };
+    round(3);
+    let before = resident_bytes();
+    (0..10).for_each(|_| round(30));
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "300 runs of 10 programs grew the process by {grown} bytes");
+}
+
+/// Memory of this process; 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+#[test]
+fn a_device_measures_its_speed() {
+    let Some(alone) = gpu() else { return };
+    let Device::Gpu(gpu) = &alone.device else { return };
+    let gflops = block_on(gpu.measure_gflops()).unwrap();
+    assert!(gflops.is_finite() && gflops > 0.01, "{gflops}");
 }
 
 #[test]

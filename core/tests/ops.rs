@@ -8,8 +8,8 @@ use candle_core::{DType, Device as CandleDevice, Tensor, Var};
 use common::{Case, cases};
 use rmae_core::exec::{Device, Precision, Tensors};
 use rmae_core::graph::{Graph, NodeId, Recompute, gradient};
-use rmae_core::ops::linear::Linear;
 use rmae_core::ops::elementwise::Reshape;
+use rmae_core::ops::linear::Linear;
 use rmae_core::tensor::{HostData, HostTensor};
 
 fn candle(tensor: &HostTensor, dtype: DType) -> Tensor {
@@ -177,7 +177,10 @@ fn gradient_rules_agree_with_central_differences() {
                     let mut moved = weights.clone();
                     let mut values = weights[&name].to_f64();
                     values[e] += delta;
-                    moved.insert(name.clone(), HostTensor::new(weights[&name].shape(), HostData::F64(values)).unwrap());
+                    moved.insert(
+                        name.clone(),
+                        HostTensor::new(weights[&name].shape(), HostData::F64(values)).unwrap(),
+                    );
                     run(&graph, &moved, &inputs, false).0
                 };
                 let numeric = (at(STEP) - at(-STEP)) / (2.0 * STEP);

@@ -12,6 +12,7 @@ use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overr
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use rmae_core::graph::Source;
+use rmae_core::ops::Op;
 use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Scalar, Slot, all};
 
 /// Every dispatch that the ops of the kernel tests, and the executor itself, produce.
@@ -78,16 +79,19 @@ fn every_specialisation_validates_and_translates() {
 
 /// To what Vulkan, Metal and DX12 take.
 fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
-    let words = spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
+    let words =
+        spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
     assert!(words.len() > 50);
-    let (text, reflection) = msl::write_string(module, info, &msl::Options::default(), &msl::PipelineOptions::default())
-        .map_err(|e| format!("MSL: {e}"))?;
+    let (text, reflection) =
+        msl::write_string(module, info, &msl::Options::default(), &msl::PipelineOptions::default())
+            .map_err(|e| format!("MSL: {e}"))?;
     reflection.entry_point_names[0].as_ref().map_err(|e| format!("MSL: {e}"))?;
     assert!(text.contains("kernel void"));
     let mut text = String::new();
     let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
-    let reflection =
-        hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
+    let reflection = hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(module, info, None)
+        .map_err(|e| format!("HLSL: {e}"))?;
     reflection.entry_point_names[0].as_ref().map_err(|e| format!("HLSL: {e}"))?;
     assert!(text.contains("numthreads"));
     Ok(())
@@ -119,7 +123,9 @@ fn params_of(module: &Module) -> Vec<ScalarKind> {
     let uniform = module.global_variables.iter().find(|(_, v)| v.space == AddressSpace::Uniform).unwrap().1;
     let binding = uniform.binding.as_ref().unwrap();
     assert_eq!((binding.group, binding.binding), (0, 0));
-    let TypeInner::Struct { members, span } = &module.types[uniform.ty].inner else { panic!("Params is no struct") };
+    let TypeInner::Struct { members, span } = &module.types[uniform.ty].inner else {
+        panic!("Params is no struct")
+    };
     assert_eq!(*span as usize, 4 * members.len());
     let field = |(i, m): (usize, &naga::StructMember)| {
         assert_eq!(m.offset as usize, 4 * i);
@@ -152,14 +158,36 @@ fn bindings_of(module: &Module) -> Vec<bool> {
 #[test]
 fn dispatches_stay_inside_the_default_limits() {
     for d in dispatches() {
-        assert!(d.workgroups.iter().all(|&n| n > 0 && n as usize <= MAX_GROUPS), "{}: {:?}", d.kernel.name, d.workgroups);
+        assert!(
+            d.workgroups.iter().all(|&n| n > 0 && n as usize <= MAX_GROUPS),
+            "{}: {:?}",
+            d.kernel.name,
+            d.workgroups
+        );
         assert!(d.bindings.len() <= 8 && d.params.len() <= 64);
         let (module, info) = parse(d.kernel);
         let values: PipelineConstants = d.constants.iter().map(|&(k, v)| (k.to_string(), v)).collect();
-        let (module, _) = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values).unwrap();
+        let (module, _) =
+            process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values).unwrap();
         assert!(module.entry_points[0].workgroup_size.iter().product::<u32>() <= 256);
         let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
         assert!(bytes <= 16384, "{} {:?}: {bytes} bytes of workgroup memory", d.kernel.name, d.constants);
     }
+}
+
+#[test]
+fn long_products_are_split_by_rows_into_short_dispatches() {
+    let (rows, k, out) = (200_000, 4096, 1000);
+    let io = Lowering { inputs: vec![vec![rows, k], vec![out, k], vec![out]], output: vec![rows, out] };
+    let dispatches = rmae_core::ops::linear::Linear.lower(&io);
+    assert!(dispatches.len() > 1);
+    let mut next = 0;
+    for d in &dispatches {
+        assert_eq!(d.params[3], Scalar::U32(next), "the first row of tiles");
+        let tile_rows = d.workgroups[1];
+        assert!(2.0 * 64.0 * f64::from(tile_rows) * (k * out) as f64 <= 2e10);
+        next += tile_rows;
+    }
+    assert_eq!(next as usize, rows.div_ceil(64));
 }

@@ -95,7 +95,7 @@ impl EngineCheck {
         let start = Instant::now();
         let results = program.run(&mut params, &self.inputs).await?;
         let again_ms = milliseconds_since(start);
-        let adapter = device.describe();
+        let adapter = named(&device.describe());
         Ok((results, Report { adapter, first_ms, again_ms, relative_error: None, agrees: false }))
     }
 
@@ -158,6 +158,13 @@ async fn open_gpu() -> Result<Device> {
     GpuDevice::new(&AdapterChoice::Any).await.map(Device::Gpu)
 }
 
+/// Browsers may keep an adapter's name to themselves; then only what stands after it in parentheses is left.
+fn named(description: &str) -> String {
+    let description = description.trim();
+    let name = if description.starts_with('(') { "unnamed adapter " } else { "" };
+    format!("{name}{description}")
+}
+
 /// The largest relative error of any output; NaN and missing outputs count as infinite.
 fn worst_error(results: &Tensors, reference: &Tensors) -> f64 {
     let error = |name: &str| match (results.get(name), reference.get(name)) {
@@ -189,6 +196,12 @@ mod tests {
         assert!(matches!(EngineCheck::new(63), Err(Error::Config { .. })));
         let error = pollster::block_on(EngineCheck::new(64).unwrap().run("abacus"));
         assert!(error.unwrap_err().to_string().contains("abacus"));
+    }
+
+    #[test]
+    fn adapters_have_a_name() {
+        assert_eq!(named(" (webgpu, core tier)"), "unnamed adapter (webgpu, core tier)");
+        assert_eq!(named("CPU, f32"), "CPU, f32");
     }
 
     #[test]

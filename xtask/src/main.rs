@@ -54,6 +54,9 @@ enum Task {
         /// Leave out the documentation, licence, browser and page stages
         #[arg(long)]
         quick: bool,
+        /// Run only the stages of this name; may be repeated
+        #[arg(long, value_name = "STAGE", conflicts_with = "quick")]
+        only: Vec<String>,
     },
     /// Build the page and serve it on this machine
     Demo(demo::DemoArgs),
@@ -65,8 +68,8 @@ impl Task {
     /// What must be installed before the task can start.
     fn needs(&self) -> &'static [Need] {
         match self {
-            Self::Setup | Self::Test { quick: false } => Need::ALL,
-            Self::Test { quick: true } => Need::QUICK,
+            Self::Setup | Self::Test { quick: false, .. } => Need::ALL,
+            Self::Test { quick: true, .. } => Need::QUICK,
             Self::Check => Need::CHECK,
             Self::Demo(_) => Need::PAGE,
             Self::Bench(_) => Need::NATIVE,
@@ -80,8 +83,9 @@ fn run(cli: &Cli) -> Result<bool> {
     match &cli.task {
         Task::Setup => Ok(true),
         Task::Check => Ok(stages::run(&tools, stages::CHECK)),
-        Task::Test { quick: true } => Ok(stages::run(&tools, stages::QUICK)),
-        Task::Test { quick: false } => Ok(stages::run(&tools, stages::ALL)),
+        Task::Test { quick: true, .. } => Ok(stages::run(&tools, stages::QUICK)),
+        Task::Test { only, .. } if only.is_empty() => Ok(stages::run(&tools, stages::ALL)),
+        Task::Test { only, .. } => Ok(stages::run(&tools, &stages::named(only)?)),
         Task::Demo(args) => demo::run(&tools, args).map(|()| true),
         Task::Bench(args) => bench::run(&tools, args).map(|()| true),
     }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::needs;
 use crate::page;
@@ -17,6 +17,7 @@ const WASM: &str = "wasm32-unknown-unknown";
 const BROWSER_TIMEOUT: &str = "600";
 
 /// One step of a test run.
+#[derive(Clone, Copy)]
 pub(crate) struct Stage {
     name: &'static str,
     run: fn(&Toolbox) -> Result<()>,
@@ -31,7 +32,7 @@ const CLIPPY: Stage = Stage {
     },
 };
 const CLIPPY_WASM: Stage = Stage {
-    name: "clippy, wasm32",
+    name: "clippy-wasm",
     run: |tools| {
         let target = ["clippy", "-p", "rmae-web", "--target", WASM, "--tests"];
         tools.run(&mut cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
@@ -50,7 +51,7 @@ const DOCS: Stage = Stage {
     },
 };
 const LICENCES: Stage = Stage {
-    name: "licences and sources",
+    name: "licences",
     run: |tools| {
         tools.run(&mut cargo(
             tools,
@@ -68,6 +69,18 @@ pub(crate) const ALL: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LIC
 pub(crate) const QUICK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS];
 /// Lints alone.
 pub(crate) const CHECK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM];
+
+/// The stages of these names, in the usual order.
+///
+/// # Errors
+/// For a name that no stage has, with those that there are.
+pub(crate) fn named(names: &[String]) -> Result<Vec<Stage>> {
+    let known: Vec<&str> = ALL.iter().map(|stage| stage.name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no stage is called `{unknown}`; there are: {}", known.join(", "));
+    }
+    Ok(ALL.iter().copied().filter(|stage| names.iter().any(|name| name == stage.name)).collect())
+}
 
 /// Runs every stage, whatever happens to the others, and prints the summary.
 /// True when all of them passed.
@@ -122,6 +135,15 @@ mod tests {
         for stage in QUICK.iter().chain(CHECK) {
             assert!(names.contains(&stage.name), "{}", stage.name);
         }
+    }
+
+    #[test]
+    fn stages_are_chosen_by_name() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let chosen = named(&names(&["page", "clippy"])).unwrap_or_default();
+        assert_eq!(chosen.iter().map(|stage| stage.name).collect::<Vec<_>>(), ["clippy", "page"]);
+        let error = named(&names(&["clipy"])).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("clipy") && error.contains("clippy-wasm")));
     }
 
     #[test]

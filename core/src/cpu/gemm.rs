@@ -77,13 +77,24 @@ pub unsafe fn run_raw<T: Real>(job: &Job<T>, c: *mut T, c_stride: usize, a: Mat<
     // SAFETY: the factors were checked above; the caller vouches for `c`.
     unsafe {
         gemm::gemm(
-            job.m, job.n, job.k,
-            c, 1, c_stride as isize,
+            job.m,
+            job.n,
+            job.k,
+            c,
+            1,
+            c_stride as isize,
             job.accumulate,
-            a.data.as_ptr(), a.col_stride as isize, a.row_stride as isize,
-            b.data.as_ptr(), b.col_stride as isize, b.row_stride as isize,
-            T::from_real(1.0), job.scale,
-            false, false, false,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            T::from_real(1.0),
+            job.scale,
+            false,
+            false,
+            false,
             parallelism,
         );
     }

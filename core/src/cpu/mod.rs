@@ -33,7 +33,8 @@ impl CpuDevice {
     #[must_use]
     pub fn describe(&self) -> String {
         let bits = if self.dtype() == DType::F32 { 32 } else { 64 };
-        format!("CPU, {} threads, f{bits}", rayon::current_num_threads())
+        let threads = rayon::current_num_threads();
+        format!("CPU, {threads} thread{}, f{bits}", if threads == 1 { "" } else { "s" })
     }
 
     fn dtype(self) -> DType {
@@ -150,7 +151,8 @@ impl CpuProgram {
 
     fn collect(&self, params: &mut CpuParams, values: &[Option<Tensor>]) -> Result<Tensors> {
         for (name, id) in &self.gradients {
-            let grad = values[id.index()].as_ref().ok_or_else(|| missing(name, "no gradient was computed"))?;
+            let grad =
+                values[id.index()].as_ref().ok_or_else(|| missing(name, "no gradient was computed"))?;
             params.accumulate(name, grad)?;
         }
         let mut fetched = Tensors::new();

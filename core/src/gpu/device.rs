@@ -61,7 +61,9 @@ impl AdapterReport {
         let text = text.to_lowercase();
         // Mesa's software Vulkan driver is called lavapipe by everybody but itself.
         let alias = if self.name.contains("llvmpipe") { "lavapipe" } else { "" };
-        [self.name.as_str(), &self.driver, &self.backend, alias].iter().any(|s| s.to_lowercase().contains(&text))
+        [self.name.as_str(), &self.driver, &self.backend, alias]
+            .iter()
+            .any(|s| s.to_lowercase().contains(&text))
     }
 }
 
@@ -160,7 +162,8 @@ impl GpuDevice {
             ..Default::default()
         };
         let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) = opened.map_err(|e| Error::NoAdapter(format!("{} cannot be opened: {e}", report.name)))?;
+        let (device, queue) =
+            opened.map_err(|e| Error::NoAdapter(format!("{} cannot be opened: {e}", report.name)))?;
         let reports = Reports::default();
         reports.listen(&device);
         let (modules, pipelines) = Default::default();
@@ -200,7 +203,9 @@ impl GpuDevice {
     }
 
     /// Runs `work` and fails with what the device objects to in it.
-    pub(crate) async fn scoped<T>(&self, what: &str, need: u64, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) async fn scoped<T>(
+        &self, what: &str, need: u64, work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         scoped(&self.0.device, &self.0.reports, what, need, work).await
     }
 
@@ -211,9 +216,13 @@ impl GpuDevice {
     pub(crate) fn storage(&self, what: &str, elements: usize) -> Result<wgpu::Buffer> {
         let size = 4 * elements.max(1) as u64;
         self.check_size(what, size)?;
-        use wgpu::BufferUsages as Usage;
-        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
-        Ok(self.gpu().create_buffer(&wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false }))
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        Ok(self.gpu().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        }))
     }
 
     fn check_size(&self, what: &str, need_bytes: u64) -> Result<()> {
@@ -281,7 +290,11 @@ fn list_names(found: &[(AdapterReport, wgpu::Adapter)]) -> String {
         .iter()
         .map(|(r, _)| format!("{} ({}{})", r.name, r.backend, if r.software { ", software" } else { "" }))
         .collect();
-    if names.is_empty() { "there is none at all; is a Vulkan, Metal or DX12 driver installed?".into() } else { names.join("; ") }
+    if names.is_empty() {
+        "there is none at all; is a Vulkan, Metal or DX12 driver installed?".into()
+    } else {
+        names.join("; ")
+    }
 }
 
 fn no_adapter(choice: &AdapterChoice, known: &str) -> String {

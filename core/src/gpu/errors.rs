@@ -77,15 +77,12 @@ fn classify(error: &wgpu::Error) -> Reported {
 
 /// Runs `work` and fails with what the device objects to in it.
 pub(crate) async fn scoped<T>(
-    device: &wgpu::Device,
-    reports: &Reports,
-    what: &str,
-    need_bytes: u64,
-    work: impl FnOnce() -> Result<T>,
+    device: &wgpu::Device, reports: &Reports, what: &str, need_bytes: u64, work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     reports.check()?;
     let (result, errors) = {
-        let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
+        let filters =
+            [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
         let scopes = filters.map(|filter| device.push_error_scope(filter));
         let result = work();
         // Scopes end in the reverse order of their beginning.

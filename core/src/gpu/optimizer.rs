@@ -32,7 +32,12 @@ fn dispatches(adamw: &AdamW, shapes: &[&[usize]]) -> Vec<Dispatch> {
     let mut partials = 0;
     for &len in &lens {
         let groups = len.div_ceil(SPAN);
-        all.push(Dispatch::new(&SUM_SQUARES, fields![len, partials], &[Slot::Input(0), Slot::Output], groups));
+        all.push(Dispatch::new(
+            &SUM_SQUARES,
+            fields![len, partials],
+            &[Slot::Input(0), Slot::Output],
+            groups,
+        ));
         partials += groups;
     }
     let clip = fields![partials, adamw.grad_scale, adamw.clip_norm.unwrap_or(0.0)];
@@ -45,7 +50,8 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
     let (c1, c2) = adamw.bias_corrections();
     let decay = if decays(shape) { adamw.weight_decay } else { 0.0 };
     let AdamW { lr, beta1, beta2, eps, .. } = *adamw;
-    let params = fields![len, beta1, beta2, 1.0 - beta1, 1.0 - beta2, eps, lr / c1, 1.0 / c2.sqrt(), 1.0 - lr * decay];
+    let params =
+        fields![len, beta1, beta2, 1.0 - beta1, 1.0 - beta2, eps, lr / c1, 1.0 / c2.sqrt(), 1.0 - lr * decay];
     let bindings = [Slot::Input(0), Slot::Input(1), Slot::Input(2), Slot::Input(3), Slot::Output];
     Dispatch::elements(&ADAMW, params, &bindings, len)
 }
@@ -66,12 +72,14 @@ impl GpuParams {
         let need = collected.map(|w| 8 * w.len() as u64).sum();
         let verdict = device.scoped("AdamW's moments", need, || self.submit_step(adamw)).await?;
         let bytes = device.read_buffers(&[(&verdict, VERDICT_BYTES)]).await?;
-        let words: Vec<u32> = bytes[0].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let words: Vec<u32> =
+            bytes[0].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(StepReport { grad_norm: f64::from(f32::from_bits(words[0])), applied: words[2] == 1 })
     }
 
     fn submit_step(&mut self, adamw: &AdamW) -> Result<wgpu::Buffer> {
-        let names: Vec<String> = self.weights.iter().filter(|(_, w)| w.collected).map(|(n, _)| n.clone()).collect();
+        let names: Vec<String> =
+            self.weights.iter().filter(|(_, w)| w.collected).map(|(n, _)| n.clone()).collect();
         self.make_moments(&names)?;
         let shapes: Vec<&[usize]> = names.iter().map(|n| self.weights[n].shape.as_slice()).collect();
         let work = dispatches(adamw, &shapes);
@@ -92,7 +100,9 @@ impl GpuParams {
 
     fn make_moments(&mut self, names: &[String]) -> Result<()> {
         for name in names {
-            let Some(weight) = self.weights.get_mut(name).filter(|w| w.moments.is_none()) else { continue };
+            let Some(weight) = self.weights.get_mut(name).filter(|w| w.moments.is_none()) else {
+                continue;
+            };
             let len = weight.len();
             let (mean, square) = (self.device.storage(name, len)?, self.device.storage(name, len)?);
             weight.moments = Some(Moments { mean, square });

@@ -53,7 +53,8 @@ impl GpuDevice {
     pub(crate) async fn params(&self, weights: &Tensors) -> Result<GpuParams> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let need = weights.values().map(|t| 4 * t.len() as u64).sum();
-        let upload = || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
+        let upload =
+            || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
         let weights = self.scoped("weights", need, upload).await?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Ok(GpuParams { device: self.clone(), id, weights, optimizer: None })
@@ -90,7 +91,11 @@ impl GpuParams {
 
     pub(super) fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let have = &self.get(name)?.shape;
-        if have == shape { Ok(()) } else { Err(problem(name, format!("has shape {have:?}, expected {shape:?}"))) }
+        if have == shape {
+            Ok(())
+        } else {
+            Err(problem(name, format!("has shape {have:?}, expected {shape:?}")))
+        }
     }
 
     fn get(&self, name: &str) -> Result<&Weight> {
@@ -158,7 +163,10 @@ impl GpuParams {
             let square = state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
             check_shape(key, mean, shape)?;
             check_shape(&square_key, square, shape)?;
-            let buffers = Moments { mean: self.device.upload(key, mean)?, square: self.device.upload(&square_key, square)? };
+            let buffers = Moments {
+                mean: self.device.upload(key, mean)?,
+                square: self.device.upload(&square_key, square)?,
+            };
             moments.push((name, buffers));
         }
         self.weights.values_mut().for_each(|w| w.moments = None);

@@ -110,10 +110,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(
-        device: &'a GpuDevice,
-        graph: &'a Graph,
-        memory: MemoryPlan,
-        gradients: &'a BTreeMap<String, NodeId>,
+        device: &'a GpuDevice, graph: &'a Graph, memory: MemoryPlan, gradients: &'a BTreeMap<String, NodeId>,
     ) -> Self {
         let mut gradient_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for (name, id) in gradients {
@@ -156,7 +153,8 @@ impl<'a> Planner<'a> {
         let shapes = inputs.iter().map(|&i| self.graph.shape(i).to_vec()).collect();
         let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone() });
         if dispatches.is_empty() {
-            let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
+            let problem =
+                "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
             return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
         }
         let flops = self.graph.node_cost(NodeId(index as u32)).0 / dispatches.len() as u64;
@@ -221,7 +219,11 @@ impl<'a> Planner<'a> {
 }
 
 fn unknown_parameter(name: &str) -> Error {
-    Error::UnknownName { kind: "parameter", name: name.into(), known: "(not needed for its own gradient)".into() }
+    Error::UnknownName {
+        kind: "parameter",
+        name: name.into(),
+        known: "(not needed for its own gradient)".into(),
+    }
 }
 
 /// Appends the `Params` of a dispatch to the contents of a uniform buffer; the number of its range.

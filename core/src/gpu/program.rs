@@ -41,7 +41,8 @@ impl GpuProgram {
         };
         let slots = buffers("an activation", &plan.slot_len)?;
         let scratch = buffers("a scratch buffer", &plan.scratch_len)?;
-        let inputs = plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
+        let inputs =
+            plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
         let uniforms = device.uniforms(plan.steps.len());
         device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
         Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None })
@@ -108,14 +109,19 @@ impl GpuProgram {
         for leaf in &self.plan.params {
             params.check(&leaf.name, &leaf.shape)?;
         }
-        let groups = self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
+        let groups =
+            self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
         self.bound = Some((params.id(), groups));
         Ok(())
     }
 
     fn bind_group(&self, step: &Step, params: &GpuParams) -> Result<wgpu::BindGroup> {
         let buffers = step.bindings.iter().map(|&p| self.buffer(p, params)).collect::<Result<Vec<_>>>()?;
-        Ok(self.device.bind_group(&step.pipeline.layout, (&self.uniforms, step.uniform, step.uniform_bytes), &buffers))
+        Ok(self.device.bind_group(
+            &step.pipeline.layout,
+            (&self.uniforms, step.uniform, step.uniform_bytes),
+            &buffers,
+        ))
     }
 
     fn buffer<'a>(&'a self, place: Place, params: &'a GpuParams) -> Result<&'a wgpu::Buffer> {
@@ -160,17 +166,17 @@ impl GpuProgram {
 impl GpuDevice {
     /// Binds a range of uniforms (buffer, number, bytes) and storage buffers in order.
     pub(crate) fn bind_group(
-        &self,
-        layout: &wgpu::BindGroupLayout,
-        (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
+        &self, layout: &wgpu::BindGroupLayout, (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
         buffers: &[&wgpu::Buffer],
     ) -> wgpu::BindGroup {
         // Uniform structs are padded to 16 bytes in some shading languages.
         let size = wgpu::BufferSize::new(bytes.next_multiple_of(16));
         let binding = wgpu::BufferBinding { buffer: uniforms, offset: range * UNIFORM_RANGE, size };
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) }];
+        let mut entries =
+            vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) }];
         for (i, buffer) in buffers.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.as_entire_binding() });
+            entries
+                .push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.as_entire_binding() });
         }
         self.gpu().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
@@ -180,7 +186,10 @@ impl GpuDevice {
 fn submission_end(steps: &[Step], first: usize) -> usize {
     let mut flops = 0;
     let mut end = first;
-    while end < steps.len() && end - first < SUBMISSION_STEPS && (end == first || flops + steps[end].flops <= SUBMISSION_FLOPS) {
+    while end < steps.len()
+        && end - first < SUBMISSION_STEPS
+        && (end == first || flops + steps[end].flops <= SUBMISSION_FLOPS)
+    {
         flops += steps[end].flops;
         end += 1;
     }

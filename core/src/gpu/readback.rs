@@ -56,7 +56,10 @@ impl GpuDevice {
         mapped
             .map_err(|_| Error::DeviceLost("a read-back was cancelled".into()))?
             .map_err(|e| Error::Validation(format!("read-back: {e}")))?;
-        let view = arriving.staging.get_mapped_range(..).map_err(|e| Error::Validation(format!("read-back: {e}")))?;
+        let view = arriving
+            .staging
+            .get_mapped_range(..)
+            .map_err(|e| Error::Validation(format!("read-back: {e}")))?;
         Ok(view.to_vec())
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Graph, NodeId, Source};
 use crate::error::{Error, Result};
-use crate::ops::elementwise::{Add, Fill};
 use crate::ops::Vjp;
+use crate::ops::elementwise::{Add, Fill};
 
 /// Whether forward activations are kept for the backward pass or computed again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,7 +53,14 @@ impl MemoryPlan {
         let needed = needed_nodes(graph, &[results, passing].concat());
         let root = storage_roots(graph);
         let last_use = last_uses(graph, results, &needed, &root);
-        let mut plan = Self { root, slot: vec![None; needed.len()], last_use, slot_len: vec![], peak_elements: 0, needed };
+        let mut plan = Self {
+            root,
+            slot: vec![None; needed.len()],
+            last_use,
+            slot_len: vec![],
+            peak_elements: 0,
+            needed,
+        };
         plan.assign(graph);
         plan
     }

@@ -183,9 +183,10 @@ impl Graph {
 
     /// Adds a parameter, or finds it where the graph already has one of that name.
     pub fn param(&mut self, name: &str, shape: &[usize], trainable: bool) -> NodeId {
-        let known = self.nodes.iter().position(
-            |n| matches!(&n.source, Source::Param { name: have, .. } if have == name),
-        );
+        let known = self
+            .nodes
+            .iter()
+            .position(|n| matches!(&n.source, Source::Param { name: have, .. } if have == name));
         if let Some(index) = known {
             return NodeId(index as u32);
         }
@@ -224,7 +225,9 @@ impl Graph {
         Ok(())
     }
 
-    fn push(&mut self, source: Source, shape: Vec<usize>, element: ElementType, segment: Option<u32>) -> NodeId {
+    fn push(
+        &mut self, source: Source, shape: Vec<usize>, element: ElementType, segment: Option<u32>,
+    ) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
         self.nodes.push(Node { shape, element, source, scope: self.scope.clone(), segment });
         id

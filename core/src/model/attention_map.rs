@@ -42,5 +42,8 @@ fn softmax(scores: &[f32]) -> Vec<f32> {
 }
 
 fn wrong(qkv: &HostTensor) -> Error {
-    Error::Tensor { name: "qkv".into(), problem: format!("has shape {:?}, not [1, T, 3·embed_dim]", qkv.shape()) }
+    Error::Tensor {
+        name: "qkv".into(),
+        problem: format!("has shape {:?}, not [1, T, 3·embed_dim]", qkv.shape()),
+    }
 }

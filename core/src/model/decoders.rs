@@ -33,7 +33,8 @@ fn batch(g: &mut Graph, config: &ModelConfig, queries: NodeId, memory: NodeId) -
     let [b, k, d] = *g.shape(queries) else { return Ok(queries) };
     let l = config.num_patches();
     let queries = g.apply(Reshape { shape: vec![b * k, 1, d] }, &[queries])?;
-    let repeated = BroadcastAxis { outer: b, n: k, inner: (l + 1) * d, scale: 1.0, shape: vec![b * k, l + 1, d] };
+    let repeated =
+        BroadcastAxis { outer: b, n: k, inner: (l + 1) * d, scale: 1.0, shape: vec![b * k, l + 1, d] };
     let memory = g.apply(repeated, &[memory])?;
     let logits = length(g, config, queries, memory)?;
     let p2 = config.patch_size * config.patch_size;

@@ -35,7 +35,9 @@ pub(crate) fn layer_norm(g: &mut Graph, x: NodeId, name: &str, config: &ModelCon
 }
 
 /// `proj(attention(qkv(x)))`.
-pub(crate) fn self_attention(g: &mut Graph, x: NodeId, width: Width, order_invariant: bool) -> Result<NodeId> {
+pub(crate) fn self_attention(
+    g: &mut Graph, x: NodeId, width: Width, order_invariant: bool,
+) -> Result<NodeId> {
     g.scoped("attn", |g| {
         let qkv = linear(g, x, "qkv", 3 * width.dim)?;
         let layout = Layout::fused(width.heads, width.dim);

@@ -28,10 +28,7 @@ pub(crate) fn branch(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, laten
     g.set_output("pred_region_logits", logits);
     let p2 = config.patch_size * config.patch_size;
     let target = target_patches(g, config, regions, &[b, k, l, p2])?;
-    let op = RegionBce {
-        visible: config.visible_region_patches(),
-        background_weight: config.bg_loss_weight,
-    };
+    let op = RegionBce { visible: config.visible_region_patches(), background_weight: config.bg_loss_weight };
     g.scoped("region_loss", |g| g.apply(op, &[logits, target, inputs.ids_restore]))
 }
 

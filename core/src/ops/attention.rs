@@ -216,7 +216,10 @@ impl<T: Real> Strided<T> {
     /// `c = job(a, b)` into the `job.n` columns from `column` of the rows from `row`.
     fn product(&self, row: usize, column: usize, job: &Job<T>, a: Mat<T>, b: Mat<T>) {
         let start = row * self.stride + column;
-        assert!(column + job.n <= self.stride && (row + job.m) * self.stride <= self.len, "outside the result");
+        assert!(
+            column + job.n <= self.stride && (row + job.m) * self.stride <= self.len,
+            "outside the result"
+        );
         // SAFETY: checked against the length above. Each task has columns or rows of its own: no
         // two tasks are given the same head of the same image.
         unsafe { gemm::run_raw(job, self.data.add(start), self.stride, a, b) };
@@ -242,7 +245,8 @@ struct Heads<'a, T> {
 impl<'a, T: Real + SoftmaxRows> Heads<'a, T> {
     fn part(&self, which: usize, n: usize, h: usize) -> (&'a [T], usize) {
         let [sq, skv] = self.layout.strides();
-        let (data, t, stride) = if which == 0 { (self.q, self.size.tq, sq) } else { (self.kv, self.size.tk, skv) };
+        let (data, t, stride) =
+            if which == 0 { (self.q, self.size.tq, sq) } else { (self.kv, self.size.tk, skv) };
         let start = n * t * stride + self.layout.offsets()[which] + h * self.layout.head_dim();
         (&data[start..], stride)
     }
@@ -428,7 +432,13 @@ impl AttentionGrad {
         if self.target != Target::Q {
             let key = if self.target == Target::Qkv { dim } else { 0 };
             let (q, sq) = heads.part(0, n, h);
-            out.product(n * tk, key + column, &Heads::job(tk, hd, tq, scale), Mat::cols(&ds, tk), Mat::rows(q, sq));
+            out.product(
+                n * tk,
+                key + column,
+                &Heads::job(tk, hd, tq, scale),
+                Mat::cols(&ds, tk),
+                Mat::rows(q, sq),
+            );
         }
     }
 }
@@ -528,7 +538,9 @@ const TILE_VECS: usize = 512;
 impl Layout {
     /// A dispatch with a thread for each query, or for each key, of each head; none where the heads
     /// are too wide for the shaders.
-    fn dispatch(self, kernel: &'static Kernel, io: &Lowering, bindings: &[Slot], per_key: bool) -> Option<Dispatch> {
+    fn dispatch(
+        self, kernel: &'static Kernel, io: &Lowering, bindings: &[Slot], per_key: bool,
+    ) -> Option<Dispatch> {
         let (hd, vecs) = (self.head_dim(), self.head_dim().div_ceil(4));
         if vecs > MAX_VECS {
             return None;

@@ -108,7 +108,14 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         }
         None => vec![T::ZERO; rows * out],
     };
-    let job = gemm::Job { m: rows, n: out, k, accumulate: inputs.len() == 3, scale: T::from_real(1.0), parallel: true };
+    let job = gemm::Job {
+        m: rows,
+        n: out,
+        k,
+        accumulate: inputs.len() == 3,
+        scale: T::from_real(1.0),
+        parallel: true,
+    };
     gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
     let mut shape = inputs[0].dims().to_vec();
     if let Some(last) = shape.last_mut() {
@@ -249,7 +256,7 @@ const TILE: usize = 64;
 const STEP: usize = 16;
 
 /// Most work in one dispatch: a slow GPU finishes it long before a watchdog bites.
-const DISPATCH_FLOPS: usize = 20_000_000_000;
+const DISPATCH_FLOPS: u64 = 20_000_000_000;
 
 /// Workgroups that fill a large GPU; fewer tiles than this share out the sum over `k` too.
 const ENOUGH_GROUPS: usize = 256;
@@ -264,11 +271,13 @@ impl Product {
         let len = self.m * self.n;
         let out = if splits == 1 { Output } else { Scratch(0, splits * len) };
         let tile_rows = self.m.div_ceil(TILE);
-        let at_once = (DISPATCH_FLOPS / (2 * TILE * self.n * self.k).max(1)).clamp(1, MAX_GROUPS);
+        let row_flops = 2 * TILE as u64 * self.n as u64 * self.k as u64;
+        let at_once = (DISPATCH_FLOPS / row_flops.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
             let groups = [self.n.div_ceil(TILE), at_once.min(tile_rows - first), splits];
-            let mut dispatch = self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
+            let mut dispatch =
+                self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
         }

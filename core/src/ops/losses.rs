@@ -55,7 +55,9 @@ impl Removed {
     }
 }
 
-fn check(visible: usize, pred: &[usize], target: &[usize], ids: &[usize], rank: usize) -> std::result::Result<(), ShapeProblem> {
+fn check(
+    visible: usize, pred: &[usize], target: &[usize], ids: &[usize], rank: usize,
+) -> std::result::Result<(), ShapeProblem> {
     ensure(pred.len() == rank && pred == target, || "prediction and target differ".into())?;
     let fits = ids.len() == 2 && ids[0] == pred[0] && ids[1] == pred[rank - 2];
     ensure(fits, || "ids_restore must be [B, L]".into())?;

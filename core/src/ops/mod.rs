@@ -111,7 +111,9 @@ impl Vjp<'_> {
     ///
     /// # Errors
     /// Those of `rule`.
-    pub fn when(&mut self, i: usize, rule: impl FnOnce(&mut Self) -> Result<NodeId>) -> Result<Option<NodeId>> {
+    pub fn when(
+        &mut self, i: usize, rule: impl FnOnce(&mut Self) -> Result<NodeId>,
+    ) -> Result<Option<NodeId>> {
         if self.needs[i] { rule(self).map(Some) } else { Ok(None) }
     }
 

@@ -48,10 +48,16 @@ impl Op for GatherTokens {
         arity(inputs, 3)?;
         let (n, t, d) = tokens(inputs[0])?;
         let c = usize::from(self.cls);
-        ensure(inputs[1] == inputs[2] && inputs[1].len() == 2 && inputs[1][1] + c == t, || "ids must be [B, L]".into())?;
-        ensure(self.keep <= inputs[1][1], || format!("cannot keep {} of {} patches", self.keep, inputs[1][1]))?;
+        ensure(inputs[1] == inputs[2] && inputs[1].len() == 2 && inputs[1][1] + c == t, || {
+            "ids must be [B, L]".into()
+        })?;
+        ensure(self.keep <= inputs[1][1], || {
+            format!("cannot keep {} of {} patches", self.keep, inputs[1][1])
+        })?;
         let rows = inputs[1][0] * self.groups;
-        ensure(if self.shared { n == 1 && !self.cls } else { n == rows }, || "batch of x and ids differ".into())?;
+        ensure(if self.shared { n == 1 && !self.cls } else { n == rows }, || {
+            "batch of x and ids differ".into()
+        })?;
         Ok(vec![rows, self.keep + c, d])
     }
 
@@ -144,12 +150,16 @@ impl Op for RestoreTokens {
     }
 
     fn infer(&self, inputs: Shapes) -> std::result::Result<Vec<usize>, ShapeProblem> {
-        ensure(matches!(inputs.len(), 3 | 4), || "takes x, ids_restore, ids_shuffle and optionally fill".into())?;
+        ensure(matches!(inputs.len(), 3 | 4), || {
+            "takes x, ids_restore, ids_shuffle and optionally fill".into()
+        })?;
         let (n, t, d) = tokens(inputs[0])?;
         let c = usize::from(self.cls);
         ensure(t == self.visible + c, || format!("x has {t} places, expected {}", self.visible + c))?;
         let ids = inputs[1];
-        ensure(ids == inputs[2] && ids.len() == 2 && ids[0] * self.groups == n, || "ids must be [B, L]".into())?;
+        ensure(ids == inputs[2] && ids.len() == 2 && ids[0] * self.groups == n, || {
+            "ids must be [B, L]".into()
+        })?;
         if let Some(fill) = inputs.get(3) {
             ensure(numel(fill) == d, || format!("the fill token needs {d} elements"))?;
         }
@@ -184,7 +194,9 @@ impl Op for RestoreTokens {
             let pool = Tensor::cat(&[&inputs[0].get(r)?, &fill], 0)?;
             let ids = &ids[r / self.groups * l..][..l];
             let mut places: Vec<u32> = (0..c as u32).collect();
-            places.extend(ids.iter().map(|&i| if (i as usize) < self.visible { i + c as u32 } else { t as u32 }));
+            places.extend(
+                ids.iter().map(|&i| if (i as usize) < self.visible { i + c as u32 } else { t as u32 }),
+            );
             out.push(pool.index_select(&Tensor::new(places, pool.device())?, 0)?);
         }
         Tensor::stack(&out, 0)
@@ -267,7 +279,8 @@ impl Op for RestoreFillGrad {
         let (l, c) = (inputs[1].dim(1)?, usize::from(self.cls));
         let ids = inputs[1].flatten_all()?.to_vec1::<u32>()?;
         let places = self.removed(&ids, n, l).map(|(r, j)| (r * t + j + c) as u32).collect::<Vec<_>>();
-        let picked = inputs[0].reshape((n * t, d))?.index_select(&Tensor::new(places, inputs[0].device())?, 0)?;
+        let picked =
+            inputs[0].reshape((n * t, d))?.index_select(&Tensor::new(places, inputs[0].device())?, 0)?;
         picked.sum(0)?.reshape(self.shape.clone())
     }
 
@@ -310,7 +323,9 @@ impl Op for RestoreFillGrad {
 
 impl RestoreFillGrad {
     /// The removed places, as row and patch.
-    fn removed<'a>(&'a self, ids: &'a [u32], n: usize, l: usize) -> impl Iterator<Item = (usize, usize)> + 'a {
+    fn removed<'a>(
+        &'a self, ids: &'a [u32], n: usize, l: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + 'a {
         (0..n * l)
             .map(move |i| (i / l, i % l))
             .filter(move |&(r, j)| ids[r / self.groups * l + j] as usize >= self.visible)
@@ -473,7 +488,8 @@ fn pad<T: Real>(x: &Tensor, start: usize, total: usize) -> candle_core::Result<T
     let x = Read::<T>::new(x)?;
     let mut y = vec![T::ZERO; b * total * d];
     for r in 0..b {
-        y[(r * total + start) * d..(r * total + start + t) * d].copy_from_slice(&x[r * t * d..(r + 1) * t * d]);
+        y[(r * total + start) * d..(r * total + start + t) * d]
+            .copy_from_slice(&x[r * t * d..(r + 1) * t * d]);
     }
     new_tensor(y, vec![b, total, d])
 }

@@ -57,13 +57,7 @@ impl EdgeBuilder {
     /// All edges of the image, in buckets.
     ///
     /// `rgb` is `[height, width, 3]`, checked by the caller.
-    pub(crate) fn build(
-        &mut self,
-        rgb: &[u8],
-        width: usize,
-        height: usize,
-        sigma: f64,
-    ) -> Buckets<'_> {
+    pub(crate) fn build(&mut self, rgb: &[u8], width: usize, height: usize, sigma: f64) -> Buckets<'_> {
         to_planes(rgb, width, &mut self.planes);
         let kernel = half_kernel(sigma);
         let starts = direction_starts(width, height);
@@ -82,10 +76,7 @@ impl EdgeBuilder {
         resize(&mut self.bucketed, starts[4]);
         scatter(&self.unsorted, &mut self.bucketed, &mut buckets, high_digit);
         // Scattering has moved each bucket's place to its end.
-        Buckets {
-            edges: &self.bucketed,
-            ends: buckets,
-        }
+        Buckets { edges: &self.bucketed, ends: buckets }
     }
 
     /// Smooths row `y` into `rows[1]`: `[3, width]`, columns first, then rows.
@@ -120,12 +111,7 @@ impl EdgeBuilder {
     /// Makes the edges of one direction that end in row `y`, from `unsorted[first]`
     /// on; returns how many.
     fn row_edges(
-        &mut self,
-        direction: usize,
-        y: usize,
-        width: usize,
-        first: usize,
-        buckets: &mut [u32; HIGH_DIGITS],
+        &mut self, direction: usize, y: usize, width: usize, first: usize, buckets: &mut [u32; HIGH_DIGITS],
     ) -> usize {
         if direction > 0 && y == 0 {
             return 0;
@@ -149,10 +135,7 @@ impl EdgeBuilder {
         let tag = (direction as u32) << PIXEL_BITS | (start_row * width + from) as u32;
         let edges = &mut self.unsorted[first..first + count];
         for (x, (edge, &weight)) in edges.iter_mut().zip(distances.iter()).enumerate() {
-            *edge = Edge {
-                weight,
-                id: tag + x as u32,
-            };
+            *edge = Edge { weight, id: tag + x as u32 };
             buckets[high_digit(weight)] += 1;
         }
         count
@@ -177,10 +160,7 @@ fn to_planes(rgb: &[u8], width: usize, planes: &mut Vec<f64>) {
     let levels: [f64; 256] = std::array::from_fn(|level| level as f64 * (1.0 / 255.0));
     resize(planes, rgb.len());
     let stride = CHANNELS * width;
-    for (out, row) in planes
-        .chunks_exact_mut(stride)
-        .zip(rgb.chunks_exact(stride))
-    {
+    for (out, row) in planes.chunks_exact_mut(stride).zip(rgb.chunks_exact(stride)) {
         let (red, rest) = out.split_at_mut(width);
         let (green, blue) = rest.split_at_mut(width);
         let planes = red.iter_mut().zip(green).zip(blue);
@@ -199,15 +179,9 @@ fn half_kernel(sigma: f64) -> Vec<f64> {
         return vec![1.0];
     }
     let slope = -0.5 / (sigma * sigma);
-    let raw: Vec<f64> = (0..=radius)
-        .map(|i| libm::exp(slope * (i * i) as f64))
-        .collect();
+    let raw: Vec<f64> = (0..=radius).map(|i| libm::exp(slope * (i * i) as f64)).collect();
     // From the left end to the right, as a plain sum over the whole kernel adds.
-    let sum = raw
-        .iter()
-        .rev()
-        .chain(&raw[1..])
-        .fold(0.0, |sum, tap| sum + tap);
+    let sum = raw.iter().rev().chain(&raw[1..]).fold(0.0, |sum, tap| sum + tap);
     raw.iter().map(|tap| tap / sum).collect()
 }
 
@@ -215,11 +189,7 @@ fn half_kernel(sigma: f64) -> Vec<f64> {
 fn reflect(index: isize, length: usize) -> usize {
     let length = length as isize;
     let folded = index.rem_euclid(2 * length);
-    (if folded < length {
-        folded
-    } else {
-        2 * length - 1 - folded
-    }) as usize
+    (if folded < length { folded } else { 2 * length - 1 - folded }) as usize
 }
 
 /// `line` with `radius` mirrored elements at each end.
@@ -301,9 +271,7 @@ impl Buckets<'_> {
     /// The buckets, lightest first; some are empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[Edge]> {
         let starts = std::iter::once(&0).chain(&self.ends);
-        starts
-            .zip(&self.ends)
-            .map(move |(&start, &end)| &self.edges[start as usize..end as usize])
+        starts.zip(&self.ends).map(move |(&start, &end)| &self.edges[start as usize..end as usize])
     }
 }
 
@@ -316,8 +284,7 @@ pub(crate) fn sort_bucket(from: &[Edge], to: &mut [Edge]) {
         to.sort_unstable_by(Edge::order);
     } else {
         let mut counts = [0; LOW_DIGITS];
-        from.iter()
-            .for_each(|edge| counts[low_digit(edge.weight)] += 1);
+        from.iter().for_each(|edge| counts[low_digit(edge.weight)] += 1);
         scatter(from, to, &mut counts, low_digit);
         sort_equal_keys(to);
     }
@@ -326,10 +293,7 @@ pub(crate) fn sort_bucket(from: &[Edge], to: &mut [Edge]) {
 /// One stable counting pass from `from` to `to`. `counts` says how often each digit occurs, and
 /// afterwards where its edges end.
 fn scatter<const DIGITS: usize>(
-    from: &[Edge],
-    to: &mut [Edge],
-    counts: &mut [u32; DIGITS],
-    digit: impl Fn(f64) -> usize,
+    from: &[Edge], to: &mut [Edge], counts: &mut [u32; DIGITS], digit: impl Fn(f64) -> usize,
 ) {
     let mut start = 0;
     for count in counts.iter_mut() {
@@ -413,18 +377,12 @@ mod tests {
 
     #[test]
     fn edges_come_in_exact_order() {
-        let noise = |n: usize| {
-            (0..n)
-                .map(|at| (at * at * 31 % 251) as u8)
-                .collect::<Vec<_>>()
-        };
+        let noise = |n: usize| (0..n).map(|at| (at * at * 31 % 251) as u8).collect::<Vec<_>>();
         for (width, height) in [(1, 1), (1, 7), (7, 1), (2, 3), (31, 17), (64, 64)] {
             for sigma in [0.0, 0.8, 4.0] {
                 check(&noise(3 * width * height), width, height, sigma);
                 // Weights that differ by rounding only, or not at all.
-                let ramp: Vec<u8> = (0..width * height)
-                    .flat_map(|at| [(at % width) as u8; 3])
-                    .collect();
+                let ramp: Vec<u8> = (0..width * height).flat_map(|at| [(at % width) as u8; 3]).collect();
                 check(&ramp, width, height, sigma);
                 check(&vec![77; 3 * width * height], width, height, sigma);
             }
@@ -433,17 +391,7 @@ mod tests {
 
     #[test]
     fn keys_are_monotone_and_fit_two_digits() {
-        let weights = [
-            0.0,
-            1e-300,
-            1e-9,
-            3.0e-5,
-            3.1e-5,
-            0.1,
-            0.100_001,
-            1.0,
-            3f64.sqrt(),
-        ];
+        let weights = [0.0, 1e-300, 1e-9, 3.0e-5, 3.1e-5, 0.1, 0.100_001, 1.0, 3f64.sqrt()];
         let keys = weights.map(key);
         assert!(keys.is_sorted());
         assert!(keys[8] < HIGH_DIGITS * LOW_DIGITS);

@@ -34,11 +34,7 @@ impl FelzenszwalbParams {
     /// R-MAE's convention: `min_size` equal to `scale`, sigma 0.8.
     #[must_use]
     pub fn at_scale(scale: u32) -> Self {
-        Self {
-            scale: f64::from(scale),
-            sigma: Self::SIGMA,
-            min_size: scale as usize,
-        }
+        Self { scale: f64::from(scale), sigma: Self::SIGMA, min_size: scale as usize }
     }
 
     /// Whether the numbers can be used.
@@ -58,11 +54,7 @@ impl FelzenszwalbParams {
 }
 
 fn parameter(name: &'static str, value: f64, allowed: &'static str) -> RegionError {
-    RegionError::Parameter {
-        name,
-        value: value.to_string(),
-        allowed,
-    }
+    RegionError::Parameter { name, value: value.to_string(), allowed }
 }
 
 /// Segments one image: `rgb` is `[height, width, 3]`, 8 bits a channel.
@@ -72,10 +64,7 @@ fn parameter(name: &'static str, value: f64, allowed: &'static str) -> RegionErr
 /// # Errors
 /// A side of zero, a buffer of the wrong length, or parameters out of range.
 pub fn felzenszwalb(
-    rgb: &[u8],
-    width: usize,
-    height: usize,
-    params: &FelzenszwalbParams,
+    rgb: &[u8], width: usize, height: usize, params: &FelzenszwalbParams,
 ) -> Result<LabelMap, RegionError> {
     Felzenszwalb::new().segment(rgb, width, height, params)
 }
@@ -85,10 +74,7 @@ pub fn felzenszwalb(
 /// # Errors
 /// As [`felzenszwalb`].
 pub fn felzenszwalb_scales(
-    rgb: &[u8],
-    width: usize,
-    height: usize,
-    scales: &[FelzenszwalbParams],
+    rgb: &[u8], width: usize, height: usize, scales: &[FelzenszwalbParams],
 ) -> Result<Vec<LabelMap>, RegionError> {
     Felzenszwalb::new().segment_scales(rgb, width, height, scales)
 }
@@ -112,11 +98,7 @@ impl Felzenszwalb {
     /// # Errors
     /// As [`felzenszwalb`].
     pub fn segment(
-        &mut self,
-        rgb: &[u8],
-        width: usize,
-        height: usize,
-        params: &FelzenszwalbParams,
+        &mut self, rgb: &[u8], width: usize, height: usize, params: &FelzenszwalbParams,
     ) -> Result<LabelMap, RegionError> {
         check_buffer("RGB image", width, height, 3, rgb.len())?;
         params.validate()?;
@@ -130,11 +112,7 @@ impl Felzenszwalb {
     /// # Errors
     /// As [`felzenszwalb`].
     pub fn segment_scales(
-        &mut self,
-        rgb: &[u8],
-        width: usize,
-        height: usize,
-        scales: &[FelzenszwalbParams],
+        &mut self, rgb: &[u8], width: usize, height: usize, scales: &[FelzenszwalbParams],
     ) -> Result<Vec<LabelMap>, RegionError> {
         check_buffer("RGB image", width, height, 3, rgb.len())?;
         scales.iter().try_for_each(FelzenszwalbParams::validate)?;
@@ -172,11 +150,7 @@ struct Forest {
 
 impl Forest {
     fn segment(
-        &mut self,
-        buckets: &Buckets,
-        width: usize,
-        height: usize,
-        params: &FelzenszwalbParams,
+        &mut self, buckets: &Buckets, width: usize, height: usize, params: &FelzenszwalbParams,
     ) -> LabelMap {
         let scale = params.scale / SCALE_UNIT;
         let steps = neighbour_steps(width);
@@ -192,10 +166,7 @@ impl Forest {
         self.parent.clear();
         self.parent.extend(0..pixels as u32);
         self.segments.clear();
-        let single = Segment {
-            limit: scale,
-            size: 1,
-        };
+        let single = Segment { limit: scale, size: 1 };
         self.segments.resize(pixels, single);
         self.refused.clear();
     }
@@ -287,29 +258,15 @@ mod tests {
 
     use super::*;
 
-    const SHARP: FelzenszwalbParams = FelzenszwalbParams {
-        scale: 20.0,
-        sigma: 0.0,
-        min_size: 0,
-    };
+    const SHARP: FelzenszwalbParams = FelzenszwalbParams { scale: 20.0, sigma: 0.0, min_size: 0 };
 
     #[test]
     fn two_colours_are_two_segments() {
-        let rgb: Vec<u8> = (0..6 * 4)
-            .flat_map(|at| [if at % 6 < 2 { 0 } else { 90 }; 3])
-            .collect();
+        let rgb: Vec<u8> = (0..6 * 4).flat_map(|at| [if at % 6 < 2 { 0 } else { 90 }; 3]).collect();
         let map = felzenszwalb(&rgb, 6, 4, &SHARP).unwrap();
         assert_eq!(map.areas(), [8, 16]);
         assert_eq!(map.bounding_boxes()[1].x, 2);
-        let joined = felzenszwalb(
-            &rgb,
-            6,
-            4,
-            &FelzenszwalbParams {
-                min_size: 9,
-                ..SHARP
-            },
-        );
+        let joined = felzenszwalb(&rgb, 6, 4, &FelzenszwalbParams { min_size: 9, ..SHARP });
         assert_eq!(joined.unwrap().count(), 1);
     }
 
@@ -318,9 +275,7 @@ mod tests {
     fn an_edge_at_the_limit_does_not_join() {
         let count = |scale| {
             let params = FelzenszwalbParams { scale, ..SHARP };
-            felzenszwalb(&[0, 7, 7, 1, 7, 7], 2, 1, &params)
-                .unwrap()
-                .count()
+            felzenszwalb(&[0, 7, 7, 1, 7, 7], 2, 1, &params).unwrap().count()
         };
         assert_eq!((count(1.0), count(1.001)), (2, 1));
     }
@@ -328,16 +283,11 @@ mod tests {
     #[test]
     fn smallest_and_thinnest_images_are_segmented() {
         for (width, height) in [(1, 1), (1, 9), (9, 1), (2, 2), (1, 2)] {
-            let rgb: Vec<u8> = (0..width * height * 3)
-                .map(|at| (at * 67 % 256) as u8)
-                .collect();
+            let rgb: Vec<u8> = (0..width * height * 3).map(|at| (at * 67 % 256) as u8).collect();
             let params = FelzenszwalbParams::at_scale(500);
             let map = felzenszwalb(&rgb, width, height, &params).unwrap();
             assert_eq!((map.width(), map.height(), map.count()), (width, height, 1));
-            let wide = FelzenszwalbParams {
-                sigma: 30.0,
-                ..SHARP
-            };
+            let wide = FelzenszwalbParams { sigma: 30.0, ..SHARP };
             assert!(felzenszwalb(&rgb, width, height, &wide).is_ok());
         }
     }
@@ -345,9 +295,7 @@ mod tests {
     #[test]
     fn bad_input_is_named() {
         let message = |rgb: &[u8], width, height, params| {
-            felzenszwalb(rgb, width, height, &params)
-                .unwrap_err()
-                .to_string()
+            felzenszwalb(rgb, width, height, &params).unwrap_err().to_string()
         };
         assert!(message(&[], 0, 4, SHARP).contains("0x4"));
         let short = message(&[0; 11], 2, 2, SHARP);
@@ -388,10 +336,7 @@ mod tests {
         let mut heaviest = vec![0.0; labels.len()];
         let size = |labels: &[u32], of: u32| labels.iter().filter(|&&label| label == of).count();
         let paint = |labels: &mut [u32], from: u32, to: u32| {
-            labels
-                .iter_mut()
-                .filter(|label| **label == from)
-                .for_each(|label| *label = to);
+            labels.iter_mut().filter(|label| **label == from).for_each(|label| *label = to);
         };
         for &(weight, _, a, b) in &edges {
             let (a, b) = (labels[a], labels[b]);
@@ -415,10 +360,8 @@ mod tests {
         let colours = prop_oneof![Just(2u8), Just(9), Just(255)];
         (1..14usize, 1..14usize, colours).prop_flat_map(|(width, height, colours)| {
             let step = 255 / colours;
-            let rgb = proptest::collection::vec(
-                (0..=colours).prop_map(move |c| c * step),
-                width * height * 3,
-            );
+            let rgb =
+                proptest::collection::vec((0..=colours).prop_map(move |c| c * step), width * height * 3);
             (Just(width), Just(height), rgb)
         })
     }

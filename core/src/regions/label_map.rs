@@ -40,21 +40,11 @@ impl LabelMap {
         for (at, &label) in labels.iter().enumerate() {
             if label > count {
                 let (x, y) = (at % width, at / width);
-                return Err(RegionError::LabelOrder {
-                    label,
-                    x,
-                    y,
-                    limit: count,
-                });
+                return Err(RegionError::LabelOrder { label, x, y, limit: count });
             }
             count = count.max(label + 1);
         }
-        Ok(Self {
-            width,
-            height,
-            labels,
-            count,
-        })
+        Ok(Self { width, height, labels, count })
     }
 
     /// A map from any numbering, such as segment ids or colours: labels are renumbered.
@@ -64,24 +54,14 @@ impl LabelMap {
     pub fn relabel(width: usize, height: usize, mut labels: Vec<u32>) -> Result<Self, RegionError> {
         check_buffer("label map", width, height, 1, labels.len())?;
         let count = number_by_first_occurrence(&mut labels);
-        Ok(Self {
-            width,
-            height,
-            labels,
-            count,
-        })
+        Ok(Self { width, height, labels, count })
     }
 
     /// [`Self::relabel`] where the caller has checked the sides.
     pub(crate) fn from_valid_parts(width: usize, height: usize, mut labels: Vec<u32>) -> Self {
         debug_assert_eq!(labels.len(), width * height);
         let count = number_by_first_occurrence(&mut labels);
-        Self {
-            width,
-            height,
-            labels,
-            count,
-        }
+        Self { width, height, labels, count }
     }
 
     /// Columns.
@@ -124,16 +104,9 @@ impl LabelMap {
     /// [`RegionError::NoSuchLabel`].
     pub fn region(&self, label: u32) -> Result<Vec<u8>, RegionError> {
         if label >= self.count {
-            return Err(RegionError::NoSuchLabel {
-                label,
-                count: self.count,
-            });
+            return Err(RegionError::NoSuchLabel { label, count: self.count });
         }
-        Ok(self
-            .labels
-            .iter()
-            .map(|&here| u8::from(here == label))
-            .collect())
+        Ok(self.labels.iter().map(|&here| u8::from(here == label)).collect())
     }
 
     /// The smallest box around every label, `[count]`.
@@ -171,10 +144,7 @@ impl LabelMap {
     /// # Errors
     /// `side` of zero or too large, a box that is not finite, or one without width or height.
     pub fn crop_resize(
-        &self,
-        (x, y, width, height): (f32, f32, f32, f32),
-        side: usize,
-        flip: bool,
+        &self, (x, y, width, height): (f32, f32, f32, f32), side: usize, flip: bool,
     ) -> Result<Self, RegionError> {
         check_sides("crop", side, side)?;
         let mut columns = sample_points("crop width", x, width, side, self.width)?;
@@ -193,27 +163,15 @@ impl LabelMap {
 
 /// The source index of every output pixel along one axis.
 pub(crate) fn sample_points(
-    name: &'static str,
-    start: f32,
-    length: f32,
-    side: usize,
-    source: usize,
+    name: &'static str, start: f32, length: f32, side: usize, source: usize,
 ) -> Result<Vec<usize>, RegionError> {
     if !(start.is_finite() && length.is_finite() && length > 0.0) {
         let value = format!("{length} from {start}");
-        return Err(RegionError::Parameter {
-            name,
-            value,
-            allowed: "finite and above 0 pixels",
-        });
+        return Err(RegionError::Parameter { name, value, allowed: "finite and above 0 pixels" });
     }
     let step = f64::from(length) / side as f64;
     let last = (source - 1) as f64;
-    let point = |i: usize| {
-        (f64::from(start) + (i as f64 + 0.5) * step)
-            .floor()
-            .clamp(0.0, last)
-    };
+    let point = |i: usize| (f64::from(start) + (i as f64 + 0.5) * step).floor().clamp(0.0, last);
     Ok((0..side).map(|i| point(i) as usize).collect())
 }
 
@@ -295,30 +253,12 @@ mod tests {
     fn labels_must_be_numbered_by_first_occurrence() {
         assert!(LabelMap::new(2, 2, vec![0, 1, 1, 2]).is_ok());
         let error = LabelMap::new(2, 2, vec![0, 1, 3, 2]).unwrap_err();
-        assert_eq!(
-            error,
-            RegionError::LabelOrder {
-                label: 3,
-                x: 0,
-                y: 1,
-                limit: 2
-            }
-        );
-        assert!(matches!(
-            LabelMap::new(1, 1, vec![1]),
-            Err(RegionError::LabelOrder { .. })
-        ));
-        assert!(matches!(
-            LabelMap::new(0, 3, vec![]),
-            Err(RegionError::Empty { .. })
-        ));
+        assert_eq!(error, RegionError::LabelOrder { label: 3, x: 0, y: 1, limit: 2 });
+        assert!(matches!(LabelMap::new(1, 1, vec![1]), Err(RegionError::LabelOrder { .. })));
+        assert!(matches!(LabelMap::new(0, 3, vec![]), Err(RegionError::Empty { .. })));
         assert!(matches!(
             LabelMap::relabel(2, 2, vec![0; 3]),
-            Err(RegionError::BufferLength {
-                expected: 4,
-                actual: 3,
-                ..
-            })
+            Err(RegionError::BufferLength { expected: 4, actual: 3, .. })
         ));
         let huge = LabelMap::relabel(usize::MAX, 2, vec![0]);
         assert!(matches!(huge, Err(RegionError::TooLarge { .. })));
@@ -339,16 +279,8 @@ mod tests {
         let map = LabelMap::new(3, 2, vec![0, 0, 1, 2, 0, 1]).unwrap();
         assert_eq!(map.areas(), [3, 2, 1]);
         assert_eq!(map.region(1).unwrap(), [0, 0, 1, 0, 0, 1]);
-        assert_eq!(
-            map.region(3),
-            Err(RegionError::NoSuchLabel { label: 3, count: 3 })
-        );
-        let bounds = |x, y, width, height| BoundingBox {
-            x,
-            y,
-            width,
-            height,
-        };
+        assert_eq!(map.region(3), Err(RegionError::NoSuchLabel { label: 3, count: 3 }));
+        let bounds = |x, y, width, height| BoundingBox { x, y, width, height };
         let expected = [bounds(0, 0, 2, 2), bounds(2, 0, 1, 2), bounds(0, 1, 1, 1)];
         assert_eq!(map.bounding_boxes(), expected);
     }
@@ -386,15 +318,8 @@ mod tests {
     fn bad_crops_are_refused() {
         let map = LabelMap::new(1, 1, vec![0]).unwrap();
         assert!(map.crop_resize((0.0, 0.0, 1.0, 1.0), 0, false).is_err());
-        for crop in [
-            (f32::NAN, 0.0, 1.0, 1.0),
-            (0.0, 0.0, 0.0, 1.0),
-            (0.0, 0.0, 1.0, -1.0),
-        ] {
-            assert!(matches!(
-                map.crop_resize(crop, 2, false),
-                Err(RegionError::Parameter { .. })
-            ));
+        for crop in [(f32::NAN, 0.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, -1.0)] {
+            assert!(matches!(map.crop_resize(crop, 2, false), Err(RegionError::Parameter { .. })));
         }
     }
 

@@ -51,9 +51,7 @@ pub enum RegionError {
         limit: usize,
     },
     /// A buffer is not as long as the sides say.
-    #[error(
-        "the {what} buffer holds {actual} elements, but {width}x{height} pixels need {expected}"
-    )]
+    #[error("the {what} buffer holds {actual} elements, but {width}x{height} pixels need {expected}")]
     BufferLength {
         /// What was given.
         what: &'static str,
@@ -67,9 +65,7 @@ pub enum RegionError {
         actual: usize,
     },
     /// Two things that must cover the same pixels do not.
-    #[error(
-        "the {what} is {width}x{height} pixels, but {expected_width}x{expected_height} is needed"
-    )]
+    #[error("the {what} is {width}x{height} pixels, but {expected_width}x{expected_height} is needed")]
     SizeMismatch {
         /// What was given.
         what: &'static str,
@@ -133,46 +129,23 @@ pub(crate) const MAX_PIXELS: usize = 1 << 30;
 /// Checks the sides and the length of a buffer of `channels` elements a pixel;
 /// returns the number of pixels.
 pub(crate) fn check_buffer(
-    what: &'static str,
-    width: usize,
-    height: usize,
-    channels: usize,
-    actual: usize,
+    what: &'static str, width: usize, height: usize, channels: usize, actual: usize,
 ) -> Result<usize, RegionError> {
     let pixels = check_sides(what, width, height)?;
     let expected = pixels.saturating_mul(channels);
     if actual != expected {
-        return Err(RegionError::BufferLength {
-            what,
-            width,
-            height,
-            expected,
-            actual,
-        });
+        return Err(RegionError::BufferLength { what, width, height, expected, actual });
     }
     Ok(pixels)
 }
 
 /// Checks that there is a pixel and that there are not too many; returns their number.
-pub(crate) fn check_sides(
-    what: &'static str,
-    width: usize,
-    height: usize,
-) -> Result<usize, RegionError> {
+pub(crate) fn check_sides(what: &'static str, width: usize, height: usize) -> Result<usize, RegionError> {
     if width == 0 || height == 0 {
-        return Err(RegionError::Empty {
-            what,
-            width,
-            height,
-        });
+        return Err(RegionError::Empty { what, width, height });
     }
     match width.checked_mul(height) {
         Some(pixels) if pixels <= MAX_PIXELS => Ok(pixels),
-        _ => Err(RegionError::TooLarge {
-            what,
-            width,
-            height,
-            limit: MAX_PIXELS,
-        }),
+        _ => Err(RegionError::TooLarge { what, width, height, limit: MAX_PIXELS }),
     }
 }

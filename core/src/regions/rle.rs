@@ -33,18 +33,10 @@ impl Rle {
     pub fn from_counts(width: usize, height: usize, counts: Vec<u32>) -> Result<Self, RegionError> {
         let mut total = PixelTotal::new(width, height)?;
         for (at, &count) in counts.iter().enumerate() {
-            total
-                .add(i64::from(count))
-                .map_err(|problem| at_count(at, problem))?;
+            total.add(i64::from(count)).map_err(|problem| at_count(at, problem))?;
         }
-        total
-            .finish()
-            .map_err(|problem| at_count(counts.len(), problem))?;
-        Ok(Self {
-            width,
-            height,
-            counts,
-        })
+        total.finish().map_err(|problem| at_count(counts.len(), problem))?;
+        Ok(Self { width, height, counts })
     }
 
     /// From the compressed string. COCO's `size` is `[height, width]`: mind the order.
@@ -63,19 +55,11 @@ impl Rle {
             if counts.len() > 2 {
                 number += i64::from(counts[counts.len() - 2]);
             }
-            let count = total
-                .add(number)
-                .map_err(|problem| at_character(position, problem))?;
+            let count = total.add(number).map_err(|problem| at_character(position, problem))?;
             counts.push(count);
         }
-        total
-            .finish()
-            .map_err(|problem| at_character(code.len(), problem))?;
-        Ok(Self {
-            width,
-            height,
-            counts,
-        })
+        total.finish().map_err(|problem| at_character(code.len(), problem))?;
+        Ok(Self { width, height, counts })
     }
 
     /// The code of a mask `[height, width]` in raster order; anything but 0 counts as inside.
@@ -97,11 +81,7 @@ impl Rle {
             }
         }
         counts.push(run);
-        Ok(Self {
-            width,
-            height,
-            counts,
-        })
+        Ok(Self { width, height, counts })
     }
 
     /// The mask, `[height, width]` in raster order, of 0 and 1.
@@ -159,25 +139,16 @@ impl Rle {
             end += count as usize;
             (at, start, end)
         });
-        runs.filter(|(at, ..)| at % 2 == 1)
-            .map(|(_, start, end)| (start, end))
+        runs.filter(|(at, ..)| at % 2 == 1).map(|(_, start, end)| (start, end))
     }
 }
 
 fn at_character(position: usize, problem: String) -> RegionError {
-    RegionError::Rle {
-        unit: "character",
-        position,
-        problem,
-    }
+    RegionError::Rle { unit: "character", position, problem }
 }
 
 fn at_count(position: usize, problem: String) -> RegionError {
-    RegionError::Rle {
-        unit: "count",
-        position,
-        problem,
-    }
+    RegionError::Rle { unit: "count", position, problem }
 }
 
 /// Watches that the runs fill the mask exactly.
@@ -190,33 +161,21 @@ struct PixelTotal {
 impl PixelTotal {
     fn new(width: usize, height: usize) -> Result<Self, RegionError> {
         let pixels = check_sides("mask", width, height)? as i64;
-        Ok(Self {
-            sum: 0,
-            pixels,
-            sides: (width, height),
-        })
+        Ok(Self { sum: 0, pixels, sides: (width, height) })
     }
 
     fn add(&mut self, count: i64) -> Result<u32, String> {
         let count = u32::try_from(count).map_err(|_| format!("a run of {count} pixels"))?;
         self.sum += i64::from(count);
         if self.sum > self.pixels {
-            return Err(format!(
-                "the runs reach {} pixels, {}",
-                self.sum,
-                self.expected()
-            ));
+            return Err(format!("the runs reach {} pixels, {}", self.sum, self.expected()));
         }
         Ok(count)
     }
 
     fn finish(&self) -> Result<(), String> {
         if self.sum < self.pixels {
-            return Err(format!(
-                "it ends after {} pixels, {}",
-                self.sum,
-                self.expected()
-            ));
+            return Err(format!("it ends after {} pixels, {}", self.sum, self.expected()));
         }
         Ok(())
     }
@@ -280,10 +239,7 @@ mod tests {
             assert_eq!(rle.to_compressed(), *code, "{rows}");
             let read = Rle::from_compressed(*width, *height, code).unwrap();
             assert_eq!(read.decode(), mask, "{code}");
-            assert_eq!(
-                read.area(),
-                mask.iter().filter(|&&inside| inside == 1).count()
-            );
+            assert_eq!(read.area(), mask.iter().filter(|&&inside| inside == 1).count());
         }
     }
 
@@ -292,12 +248,7 @@ mod tests {
         (3, 2, "######", "06"),
         (3, 2, "#..#..", "024"),
         (3, 2, "###...", "0110000"),
-        (
-            8,
-            5,
-            ".........##..##.########.#....#....##...",
-            "2132OO2OM010O001210NO",
-        ),
+        (8, 5, ".........##..##.########.#....#....##...", "2132OO2OM010O001210NO"),
     ];
 
     #[test]
@@ -312,9 +263,7 @@ mod tests {
     #[test]
     fn agrees_with_pycocotools_on_long_runs() {
         let inside = |x, y| x >= 40 && !((60..70).contains(&x) && (10..20).contains(&y));
-        let mask: Vec<u8> = (0..9000)
-            .map(|at| u8::from(inside(at % 100, at / 100)))
-            .collect();
+        let mask: Vec<u8> = (0..9000).map(|at| u8::from(inside(at % 100, at / 100))).collect();
         let code = "``3bh1:nYN00000000000000000Rd2";
         assert_eq!(Rle::encode(&mask, 100, 90).unwrap().to_compressed(), code);
         assert_eq!(Rle::from_compressed(100, 90, code).unwrap().decode(), mask);
@@ -323,22 +272,10 @@ mod tests {
     #[test]
     fn malformed_codes_name_the_position() {
         let message = |code| Rle::from_compressed(3, 2, code).unwrap_err().to_string();
-        assert_eq!(
-            message("2 "),
-            "run-length code, character 1: ' ' is not a character of the code"
-        );
-        assert_eq!(
-            message("2é"),
-            "run-length code, character 1: 'Ã' is not a character of the code"
-        );
-        assert_eq!(
-            message("2Q"),
-            "run-length code, character 2: it ends within a number"
-        );
-        assert_eq!(
-            message("2O"),
-            "run-length code, character 1: a run of -1 pixels"
-        );
+        assert_eq!(message("2 "), "run-length code, character 1: ' ' is not a character of the code");
+        assert_eq!(message("2é"), "run-length code, character 1: 'Ã' is not a character of the code");
+        assert_eq!(message("2Q"), "run-length code, character 2: it ends within a number");
+        assert_eq!(message("2O"), "run-length code, character 1: a run of -1 pixels");
         assert_eq!(
             message("25"),
             "run-length code, character 1: the runs reach 7 pixels, but the mask has 3x2 = 6"
@@ -347,27 +284,17 @@ mod tests {
             message("22"),
             "run-length code, character 2: it ends after 4 pixels, but the mask has 3x2 = 6"
         );
-        assert_eq!(
-            message("PPPPPPPP"),
-            "run-length code, character 0: a number of more than 7 digits"
-        );
+        assert_eq!(message("PPPPPPPP"), "run-length code, character 0: a number of more than 7 digits");
         let lists = |counts| Rle::from_counts(3, 2, counts).unwrap_err().to_string();
         assert!(lists(vec![3, u32::MAX]).starts_with("run-length code, count 1: the runs reach"));
         assert!(lists(vec![]).starts_with("run-length code, count 0: it ends after 0"));
-        assert!(matches!(
-            Rle::from_compressed(0, 2, ""),
-            Err(RegionError::Empty { .. })
-        ));
+        assert!(matches!(Rle::from_compressed(0, 2, ""), Err(RegionError::Empty { .. })));
     }
 
     fn any_mask() -> impl Strategy<Value = (usize, usize, Vec<u8>)> {
         (1..40usize, 1..40usize, 0.0..1.0f64).prop_flat_map(|(width, height, density)| {
             let mask = proptest::collection::vec(proptest::bool::weighted(density), width * height);
-            (
-                Just(width),
-                Just(height),
-                mask.prop_map(|m| m.into_iter().map(u8::from).collect()),
-            )
+            (Just(width), Just(height), mask.prop_map(|m| m.into_iter().map(u8::from).collect()))
         })
     }
 

@@ -67,11 +67,7 @@ impl RegionSet {
     /// A side of zero or too large.
     pub fn new(side: usize) -> Result<Self, RegionError> {
         check_sides("region map", side, side)?;
-        Ok(Self {
-            side,
-            label_maps: Vec::new(),
-            masks: Vec::new(),
-        })
+        Ok(Self { side, label_maps: Vec::new(), masks: Vec::new() })
     }
 
     /// Adds every label of a map as a region.
@@ -99,8 +95,7 @@ impl RegionSet {
     /// [`RegionError::BufferLength`].
     pub fn push_mask(&mut self, mut mask: Vec<u8>) -> Result<(), RegionError> {
         check_buffer("mask", self.side, self.side, 1, mask.len())?;
-        mask.iter_mut()
-            .for_each(|inside| *inside = u8::from(*inside != 0));
+        mask.iter_mut().for_each(|inside| *inside = u8::from(*inside != 0));
         if mask.contains(&1) {
             self.masks.push(mask);
         }
@@ -129,20 +124,12 @@ impl RegionSet {
     /// outside `[0, 1)`, or `ids_shuffle` is not as long as there are patches or names one that
     /// does not exist.
     pub fn draw(
-        &self,
-        options: &SamplingOptions,
-        ids_shuffle: &[u32],
-        rng: &mut impl Rng,
+        &self, options: &SamplingOptions, ids_shuffle: &[u32], rng: &mut impl Rng,
     ) -> Result<Vec<u8>, RegionError> {
         self.check(options, ids_shuffle)?;
         let mut candidates = self.candidates(options, ids_shuffle);
         candidates.shuffle(rng);
-        let mut drawn: Vec<Region> = candidates
-            .iter()
-            .copied()
-            .cycle()
-            .take(options.regions)
-            .collect();
+        let mut drawn: Vec<Region> = candidates.iter().copied().cycle().take(options.regions).collect();
         if candidates.len() < options.regions {
             drawn.shuffle(rng);
         }
@@ -155,13 +142,7 @@ impl RegionSet {
     }
 
     fn check(&self, options: &SamplingOptions, ids_shuffle: &[u32]) -> Result<(), RegionError> {
-        let parameter = |name, value: String, allowed| {
-            Err(RegionError::Parameter {
-                name,
-                value,
-                allowed,
-            })
-        };
+        let parameter = |name, value: String, allowed| Err(RegionError::Parameter { name, value, allowed });
         if options.patch_size == 0 || !self.side.is_multiple_of(options.patch_size) {
             let value = format!("{} for maps of {} pixels", options.patch_size, self.side);
             return parameter("patch_size", value, "a divisor of the side");
@@ -218,10 +199,7 @@ impl RegionSet {
 
     /// Whether each label has a pixel in each patch, `[count, L]`.
     fn touched<T: Copy + Into<u32>>(
-        &self,
-        options: &SamplingOptions,
-        labels: &[T],
-        count: usize,
+        &self, options: &SamplingOptions, labels: &[T], count: usize,
     ) -> Vec<bool> {
         let grid = self.grid(options);
         let mut touched = vec![false; count * grid * grid];
@@ -255,11 +233,8 @@ impl RegionSet {
 /// # Errors
 /// A side of zero, a wrong length, or a crop box that is not finite or empty.
 pub fn crop_resize_mask(
-    mask: &[u8],
-    (width, height): (usize, usize),
-    (x, y, crop_width, crop_height): (f32, f32, f32, f32),
-    side: usize,
-    flip: bool,
+    mask: &[u8], (width, height): (usize, usize), (x, y, crop_width, crop_height): (f32, f32, f32, f32),
+    side: usize, flip: bool,
 ) -> Result<Vec<u8>, RegionError> {
     check_buffer("mask", width, height, 1, mask.len())?;
     check_sides("crop", side, side)?;
@@ -268,12 +243,8 @@ pub fn crop_resize_mask(
         columns.reverse();
     }
     let rows = sample_points("crop height", y, crop_height, side, height)?;
-    let lines = rows
-        .into_iter()
-        .map(|row| &mask[row * width..(row + 1) * width]);
-    Ok(lines
-        .flat_map(|line| columns.iter().map(|&column| line[column]))
-        .collect())
+    let lines = rows.into_iter().map(|row| &mask[row * width..(row + 1) * width]);
+    Ok(lines.flat_map(|line| columns.iter().map(|&column| line[column])).collect())
 }
 
 #[cfg(test)]
@@ -303,8 +274,7 @@ mod tests {
     fn columns() -> RegionSet {
         let labels = (0..64).map(|at| at % 8).collect();
         let mut set = RegionSet::new(SIDE).unwrap();
-        set.push_labels(LabelMap::new(SIDE, SIDE, labels).unwrap())
-            .unwrap();
+        set.push_labels(LabelMap::new(SIDE, SIDE, labels).unwrap()).unwrap();
         set
     }
 
@@ -318,8 +288,7 @@ mod tests {
     }
 
     fn draw(set: &RegionSet, options: &SamplingOptions, seed: u64) -> Vec<u8> {
-        set.draw(options, &identity(), &mut ChaCha8Rng::seed_from_u64(seed))
-            .unwrap()
+        set.draw(options, &identity(), &mut ChaCha8Rng::seed_from_u64(seed)).unwrap()
     }
 
     #[test]
@@ -335,29 +304,18 @@ mod tests {
         }
         // Each of 8 columns is expected 300 times, with a standard deviation below 14.
         assert_eq!(totals.len(), 8);
-        assert!(
-            totals.values().all(|&n: &usize| n.abs_diff(300) < 70),
-            "{:?}",
-            totals.values()
-        );
+        assert!(totals.values().all(|&n: &usize| n.abs_diff(300) < 70), "{:?}", totals.values());
     }
 
     #[test]
     fn few_regions_are_repeated_evenly_and_shuffled() {
-        let options = SamplingOptions {
-            regions: 20,
-            ..OPTIONS
-        };
+        let options = SamplingOptions { regions: 20, ..OPTIONS };
         let maps = draw(&columns(), &options, 1);
         let tally = tally(&maps);
         assert_eq!(tally.len(), 8);
         assert!(tally.values().all(|n| (2..=3).contains(n)));
         let pixels = SIDE * SIDE;
-        assert_ne!(
-            maps[..8 * pixels],
-            maps[8 * pixels..16 * pixels],
-            "shuffled after tiling"
-        );
+        assert_ne!(maps[..8 * pixels], maps[8 * pixels..16 * pixels], "shuffled after tiling");
     }
 
     #[test]
@@ -378,33 +336,23 @@ mod tests {
         // Of 4x4 patches, int(16 · 0.25) = 4 are visible: these, all in the leftmost column.
         let ids_shuffle = [0, 4, 8, 12, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15];
         assert_eq!(visible_patches(&ids_shuffle, 0.75), [0, 4, 8, 12]);
-        let options = SamplingOptions {
-            policy: RegionPolicy::RandomForeground,
-            ..OPTIONS
-        };
+        let options = SamplingOptions { policy: RegionPolicy::RandomForeground, ..OPTIONS };
         for seed in 0..50 {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let maps = columns().draw(&options, &ids_shuffle, &mut rng).unwrap();
             let tally = tally(&maps);
-            assert_eq!(
-                tally.len(),
-                2,
-                "pixel columns 0 and 1, of which one repeated"
-            );
+            assert_eq!(tally.len(), 2, "pixel columns 0 and 1, of which one repeated");
             assert!(tally.keys().all(|map| map[0] == 1 || map[1] == 1));
         }
         // One visible patch is enough.
         let mut dot = RegionSet::new(SIDE).unwrap();
-        dot.push_mask((0..64).map(|at| u8::from(at == 0)).collect())
-            .unwrap();
+        dot.push_mask((0..64).map(|at| u8::from(at == 0)).collect()).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let maps = dot.draw(&options, &ids_shuffle, &mut rng).unwrap();
         assert_eq!(maps.iter().filter(|&&v| v == 1).count(), 3);
         // A permutation whose visible patches hold no pixel of the only region.
         let mut corner = RegionSet::new(SIDE).unwrap();
-        corner
-            .push_mask((0..64).map(|at| u8::from(at == 63)).collect())
-            .unwrap();
+        corner.push_mask((0..64).map(|at| u8::from(at == 63)).collect()).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let maps = corner.draw(&options, &ids_shuffle, &mut rng).unwrap();
         assert!(maps.iter().all(|&v| v == 0));
@@ -421,16 +369,7 @@ mod tests {
         set.push_mask(mask(&[9, 10, 17, 18])).unwrap();
         set.push_mask(mask(&[])).unwrap();
         assert_eq!(set.len(), 2);
-        let drawn = |min_patches| {
-            tally(&draw(
-                &set,
-                &SamplingOptions {
-                    min_patches,
-                    ..OPTIONS
-                },
-                0,
-            ))
-        };
+        let drawn = |min_patches| tally(&draw(&set, &SamplingOptions { min_patches, ..OPTIONS }, 0));
         assert_eq!(drawn(1).len(), 2);
         assert_eq!(drawn(2).len(), 1);
         assert_eq!(drawn(2).keys().next().unwrap()[9], 1);
@@ -441,19 +380,10 @@ mod tests {
     #[test]
     fn labels_and_masks_are_drawn_together() {
         let mut set = columns();
-        set.push_labels(LabelMap::new(SIDE, SIDE, vec![0; 64]).unwrap())
-            .unwrap();
-        set.push_mask((0..64).map(|at| if at < 8 { 255 } else { 0 }).collect())
-            .unwrap();
+        set.push_labels(LabelMap::new(SIDE, SIDE, vec![0; 64]).unwrap()).unwrap();
+        set.push_mask((0..64).map(|at| if at < 8 { 255 } else { 0 }).collect()).unwrap();
         assert_eq!(set.len(), 10);
-        let maps = draw(
-            &set,
-            &SamplingOptions {
-                regions: 10,
-                ..OPTIONS
-            },
-            3,
-        );
+        let maps = draw(&set, &SamplingOptions { regions: 10, ..OPTIONS }, 3);
         let tally = tally(&maps);
         assert_eq!(tally.len(), 10);
         assert!(tally.contains_key(&vec![1; 64]), "the whole image");
@@ -467,29 +397,17 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(0);
             set.draw(&options, ids, &mut rng).unwrap_err().to_string()
         };
-        let odd = SamplingOptions {
-            patch_size: 3,
-            ..OPTIONS
-        };
+        let odd = SamplingOptions { patch_size: 3, ..OPTIONS };
         assert!(message(odd, &identity()).starts_with("patch_size is 3 for maps of 8 pixels"));
-        let none = SamplingOptions {
-            patch_size: 0,
-            ..OPTIONS
-        };
+        let none = SamplingOptions { patch_size: 0, ..OPTIONS };
         assert!(message(none, &identity()).starts_with("patch_size is 0"));
-        let all = SamplingOptions {
-            mask_ratio: 1.0,
-            ..OPTIONS
-        };
+        let all = SamplingOptions { mask_ratio: 1.0, ..OPTIONS };
         assert!(message(all, &identity()).starts_with("mask_ratio is 1"));
         assert!(message(OPTIONS, &[0]).starts_with("ids_shuffle is 1 long for 16 patches"));
         assert!(message(OPTIONS, &[16; 16]).starts_with("ids_shuffle is naming patch 16 of 16"));
         let mut set = RegionSet::new(SIDE).unwrap();
         assert!(set.push_mask(vec![0; 3]).is_err());
-        assert!(
-            set.push_labels(LabelMap::new(1, 1, vec![0]).unwrap())
-                .is_err()
-        );
+        assert!(set.push_labels(LabelMap::new(1, 1, vec![0]).unwrap()).is_err());
         assert!(RegionSet::new(0).is_err());
     }
 

@@ -125,7 +125,11 @@ impl Cases {
         // Not 2: two elements normalise to ±1, and the gradient is rounding noise.
         for (rows, c) in [(1, 3), (3, 17), (67, 8), (5, 300), (300, 5)] {
             let (x, g) = (vec![rows, c], vec![c]);
-            self.add(LayerNorm { eps: 1e-6 }, &[Real(x.clone()), Real(g.clone()), Real(g.clone())], &[0, 1, 2]);
+            self.add(
+                LayerNorm { eps: 1e-6 },
+                &[Real(x.clone()), Real(g.clone()), Real(g.clone())],
+                &[0, 1, 2],
+            );
             let inputs = [Real(x.clone()), Real(g.clone()), Real(x.clone())];
             self.add(LayerNormGradInput { eps: 1e-6 }, &inputs, &[]);
             self.add(LayerNormGradGamma { eps: 1e-6, shape: g }, &[Real(x.clone()), Real(x)], &[]);
@@ -168,7 +172,9 @@ impl Cases {
     }
 
     fn tokens(&mut self) {
-        for (b, l, keep, d, groups, cls) in [(2, 7, 3, 5, 1, false), (3, 13, 4, 1, 1, true), (2, 5, 1, 3, 3, false)] {
+        for (b, l, keep, d, groups, cls) in
+            [(2, 7, 3, 5, 1, false), (3, 13, 4, 1, 1, true), (2, 5, 1, 3, 3, false)]
+        {
             let (n, c) = (b * groups, usize::from(cls));
             let (all, some) = (vec![n, l + c, d], vec![n, keep + c, d]);
             let gather = GatherTokens { keep, cls, groups, shared: false };

@@ -12,7 +12,9 @@ use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use rmae_core::ops::losses::{MaskedMse, MaskedMseGrad, RegionBce, RegionBceGrad};
 use rmae_core::ops::patches::{PatchLayout, PatchNorm, Patchify};
 use rmae_core::ops::reduce::{BroadcastAxis, OuterAdd, SumAxis, SwapAxes};
-use rmae_core::ops::tokens::{GatherTokens, PadTokens, PrependToken, RestoreFillGrad, RestoreTokens, SliceTokens};
+use rmae_core::ops::tokens::{
+    GatherTokens, PadTokens, PrependToken, RestoreFillGrad, RestoreTokens, SliceTokens,
+};
 use rmae_core::tensor::HostTensor;
 
 /// An op of one graph, with inputs `i0`, `i1`, … and the output `y`.
@@ -72,9 +74,15 @@ fn tensor(of: &Of, random: &mut Random) -> HostTensor {
     let numel = |shape: &[usize]| shape.iter().product::<usize>();
     match of {
         Of::Real(shape) => HostTensor::f32(shape, (0..numel(shape)).map(|_| random.real()).collect()),
-        Of::Binary(shape) => HostTensor::f32(shape, (0..numel(shape)).map(|_| (random.next() % 2) as f32).collect()),
-        Of::Shuffle(b, l) => HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| random.permutation(*l)).collect()),
-        Of::Restore(b, l) => HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| inverse(&random.permutation(*l))).collect()),
+        Of::Binary(shape) => {
+            HostTensor::f32(shape, (0..numel(shape)).map(|_| (random.next() % 2) as f32).collect())
+        }
+        Of::Shuffle(b, l) => {
+            HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| random.permutation(*l)).collect())
+        }
+        Of::Restore(b, l) => {
+            HostTensor::u32(&[*b, *l], (0..*b).flat_map(|_| inverse(&random.permutation(*l))).collect())
+        }
     }
     .unwrap()
 }
@@ -134,7 +142,8 @@ fn elementwise() -> Vec<Case> {
 fn linear() -> Vec<Case> {
     let mut cases = vec![];
     // (rows, in, out): one, primes, a tile, just above one, deep enough to share out the sum.
-    let sizes = [(1, 1, 1), (7, 13, 5), (64, 64, 64), (65, 17, 66), (130, 129, 67), (1100, 24, 37), (5, 1100, 3)];
+    let sizes =
+        [(1, 1, 1), (7, 13, 5), (64, 64, 64), (65, 17, 66), (130, 129, 67), (1100, 24, 37), (5, 1100, 3)];
     for (rows, k, out) in sizes {
         let (x, w, dy) = (real(&[rows, k]), real(&[out, k]), real(&[rows, out]));
         cases.push(case("bias", Linear, &[x.clone(), w.clone(), real(&[out])]));
@@ -155,8 +164,9 @@ fn reduce() -> Vec<Case> {
         let op = BroadcastAxis { outer, n, inner, scale: 0.5, shape: vec![outer, n, inner] };
         case("broadcast", op, &[real(&[outer, inner])])
     };
-    let mut cases: Vec<Case> =
-        [(1, 1, 1), (3, 5, 7), (1, 129, 3), (2, 128, 65), (1, 9001, 1), (3, 4200, 5)].map(|(o, n, i)| sum(o, n, i)).into();
+    let mut cases: Vec<Case> = [(1, 1, 1), (3, 5, 7), (1, 129, 3), (2, 128, 65), (1, 9001, 1), (3, 4200, 5)]
+        .map(|(o, n, i)| sum(o, n, i))
+        .into();
     cases.extend([(1, 1, 1), (3, 5, 7), (2, 100, 13)].map(|(o, n, i)| repeat(o, n, i)));
     cases.push(case("outer", OuterAdd, &[real(&[2, 3, 5]), real(&[2, 7, 5])]));
     let swap = SwapAxes { outer: 2, a: 3, b: 5, inner: 7, shape: vec![2, 5, 3, 7] };
@@ -177,7 +187,9 @@ fn layer_norm() -> Vec<Case> {
 
 fn attention() -> Vec<Case> {
     let mut cases = vec![];
-    for (n, t, heads, hd) in [(1, 1, 1, 4), (2, 5, 3, 6), (2, 65, 2, 16), (1, 131, 1, 64), (1, 66, 2, 80), (1, 9, 1, 128)] {
+    for (n, t, heads, hd) in
+        [(1, 1, 1, 4), (2, 5, 3, 6), (2, 65, 2, 16), (1, 131, 1, 64), (1, 66, 2, 80), (1, 9, 1, 128)]
+    {
         let (layout, dim) = (Layout::fused(heads, heads * hd), heads * hd);
         let (qkv, dy) = (real(&[n, t, 3 * dim]), real(&[n, t, dim]));
         cases.push(case("self", Attention { layout, order_invariant: false }, std::slice::from_ref(&qkv)));

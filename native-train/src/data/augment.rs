@@ -83,10 +83,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn inside(crop: Crop, width: u32, height: u32) -> bool {
-        crop.width > 0
-            && crop.height > 0
-            && crop.x + crop.width <= width
-            && crop.y + crop.height <= height
+        crop.width > 0 && crop.height > 0 && crop.x + crop.width <= width && crop.y + crop.height <= height
     }
 
     proptest! {

@@ -36,9 +36,7 @@ impl RegionCache {
     /// The entry under `key`, or what `make` gives, stored there. Failing to
     /// store is not failing: the cache is only a matter of speed.
     pub(super) fn get_or(
-        &self,
-        key: &str,
-        make: impl FnOnce() -> Result<Vec<LabelMap>, String>,
+        &self, key: &str, make: impl FnOnce() -> Result<Vec<LabelMap>, String>,
     ) -> Result<Vec<LabelMap>, String> {
         let path = self.dir.join(format!("{:016x}.regions", hash(key.as_bytes())));
         if let Some(maps) = fs::read(&path).ok().and_then(|bytes| unpack(&bytes, key)) {
@@ -58,11 +56,7 @@ impl RegionCache {
 }
 
 /// The key of an image's regions: changes when the file or a parameter does.
-pub(super) fn key(
-    image: &Path,
-    params: &[FelzenszwalbParams],
-    max_short_side: u32,
-) -> Option<String> {
+pub(super) fn key(image: &Path, params: &[FelzenszwalbParams], max_short_side: u32) -> Option<String> {
     let meta = fs::metadata(image).ok()?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let path = fs::canonicalize(image).ok()?;

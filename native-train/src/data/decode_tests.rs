@@ -166,10 +166,7 @@ fn damaged_files_are_refused_by_name() {
     ] {
         let path = folder.bytes(name, bytes);
         let error = decode(&path).expect_err(name);
-        assert!(
-            matches!(&error, DataError::Decode { path: named, .. } if *named == path),
-            "{error:?}"
-        );
+        assert!(matches!(&error, DataError::Decode { path: named, .. } if *named == path), "{error:?}");
         assert!(error.to_string().contains(name) && error.reason().contains(reason), "{error}");
     }
     let missing = decode(Path::new("nowhere.jpg")).unwrap_err();

@@ -87,11 +87,7 @@ impl Loader {
     /// # Errors
     /// No files; sizes that do not fit ([`DataError::Config`]); a position
     /// outside the data set; label maps or a cache folder that cannot be used.
-    pub fn new(
-        files: Vec<PathBuf>,
-        config: LoaderConfig,
-        start: LoaderPosition,
-    ) -> Result<Self, DataError> {
+    pub fn new(files: Vec<PathBuf>, config: LoaderConfig, start: LoaderPosition) -> Result<Self, DataError> {
         let sampler = Sampler::new(files, config)?;
         check_start(start, sampler.files.len())?;
         let threads = sampler.config.threads.max(1);

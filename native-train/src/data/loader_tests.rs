@@ -46,12 +46,7 @@ fn config() -> LoaderConfig {
 }
 
 /// `count` batches, with what depends on timing and history blanked.
-fn batches(
-    files: &[PathBuf],
-    config: &LoaderConfig,
-    start: LoaderPosition,
-    count: usize,
-) -> Vec<Batch> {
+fn batches(files: &[PathBuf], config: &LoaderConfig, start: LoaderPosition, count: usize) -> Vec<Batch> {
     let mut loader = Loader::new(files.to_vec(), config.clone(), start).unwrap();
     let next = |_| {
         let batch = loader.next_batch().unwrap();
@@ -113,9 +108,8 @@ fn resuming_anywhere_continues_as_if_nothing_had_happened() {
 fn an_epoch_visits_every_image_once_and_the_next_in_another_order() {
     let (_dir, files) = folder(12);
     let all = batches(&files, &config(), LoaderPosition::default(), 6);
-    let names = |batches: &[Batch]| -> Vec<PathBuf> {
-        batches.iter().flat_map(|b| b.names.clone()).collect()
-    };
+    let names =
+        |batches: &[Batch]| -> Vec<PathBuf> { batches.iter().flat_map(|b| b.names.clone()).collect() };
     let (first, second) = (names(&all[..3]), names(&all[3..]));
     assert_ne!(first, second);
     for mut epoch in [first, second] {
@@ -258,8 +252,7 @@ fn label_maps_serve_as_regions() {
     let config = |background| LoaderConfig { region_source: source(background), ..config() };
     let sums = |background| {
         let batch = batches(&files, &config(background), LoaderPosition::default(), 1).remove(0);
-        let sum =
-            |i: usize| batch.regions[i * K * SIDE * SIDE..][..K * SIDE * SIDE].iter().sum::<f32>();
+        let sum = |i: usize| batch.regions[i * K * SIDE * SIDE..][..K * SIDE * SIDE].iter().sum::<f32>();
         let of = |name: &PathBuf| sum(batch.names.iter().position(|n| n == name).unwrap());
         (of(&files[0]), of(&files[1]))
     };
@@ -333,8 +326,7 @@ fn evaluation_batches_are_centred_and_repeatable() {
     assert_eq!(batch.names, [0, 2, 3].map(|i| files[i].clone()));
     assert_eq!(batch.skipped[0].path, bad);
     let image = super::super::decode(&files[0]).unwrap();
-    let expected =
-        super::super::resample(&image, &Crop::centre(image.width(), image.height()), SIDE);
+    let expected = super::super::resample(&image, &Crop::centre(image.width(), image.height()), SIDE);
     assert_eq!(batch.images[..expected.len()], expected);
     assert!(load_eval(&[bad], &config()).is_err());
 }

@@ -52,10 +52,7 @@ impl RegionSource {
 
 /// Segments an image at each of `params`, at a short side of at most `max_short_side`.
 pub(super) fn segment(
-    image: &RgbImage,
-    params: &[FelzenszwalbParams],
-    max_short_side: u32,
-    workspace: &mut Felzenszwalb,
+    image: &RgbImage, params: &[FelzenszwalbParams], max_short_side: u32, workspace: &mut Felzenszwalb,
 ) -> Result<Vec<LabelMap>, String> {
     let (width, height) = image.dimensions();
     let (short, bound) = (width.min(height), max_short_side.max(1));
@@ -74,10 +71,7 @@ pub(super) fn segment(
 /// The regions of partitions of the whole image (at any resolution) that are
 /// left in `crop` of it, `side`×`side`.
 pub(super) fn crop_partitions(
-    maps: &[LabelMap],
-    crop: &Crop,
-    image_size: (u32, u32),
-    side: usize,
+    maps: &[LabelMap], crop: &Crop, image_size: (u32, u32), side: usize,
 ) -> Result<RegionSet, RegionError> {
     let mut set = RegionSet::new(side)?;
     for map in maps {
@@ -124,12 +118,7 @@ impl RawLabels {
 
     /// Adds the regions left in `crop` to `set`, all but `background`.
     pub(super) fn push_crop(
-        &self,
-        crop: &Crop,
-        image_size: (u32, u32),
-        background: Option<u16>,
-        side: usize,
-        set: &mut RegionSet,
+        &self, crop: &Crop, image_size: (u32, u32), background: Option<u16>, side: usize, set: &mut RegionSet,
     ) -> Result<(), RegionError> {
         let labels = self.crop(crop, image_size, side);
         let mut present = labels.clone();
@@ -198,9 +187,7 @@ impl LabelFiles {
         if images.iter().all(|image| files.of(image).is_empty()) {
             return Err(DataError::LabelMaps {
                 dir: dir.to_path_buf(),
-                reason:
-                    "none is named after one of the images (NAME.png or NAME_*.png for NAME.jpg)"
-                        .into(),
+                reason: "none is named after one of the images (NAME.png or NAME_*.png for NAME.jpg)".into(),
             });
         }
         Ok(files)

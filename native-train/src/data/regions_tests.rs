@@ -57,8 +57,7 @@ fn regions_lie_where_their_pixels_do() {
     let drawn = set.draw(&all(2, 8), &ids, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
     let pixels = super::super::resample(&image, &crop, 32);
     let bright: Vec<bool> = pixels[..32 * 32].iter().map(|&v| v > 0.0).collect();
-    let agreement =
-        |plane: &[u8]| plane.iter().zip(&bright).filter(|(r, b)| (**r == 1) == **b).count();
+    let agreement = |plane: &[u8]| plane.iter().zip(&bright).filter(|(r, b)| (**r == 1) == **b).count();
     let best = drawn.chunks(32 * 32).map(agreement).max().unwrap();
     assert!(best > 32 * 32 * 95 / 100, "{best} of {} pixels agree", 32 * 32);
 }
@@ -84,17 +83,11 @@ fn label_maps_are_found_by_the_images_names() {
     let images: Vec<PathBuf> = ["x/12.jpg", "x/cat.jpeg", "x/dog.jpg"].map(PathBuf::from).to_vec();
     let files = LabelFiles::open(dir.path(), &images).unwrap();
     let count = |image: &str| files.of(Path::new(image)).len();
-    assert_eq!(
-        (count("x/12.jpg"), count("cat.png"), count("dog.jpg"), count("1.jpg")),
-        (2, 1, 0, 0)
-    );
+    assert_eq!((count("x/12.jpg"), count("cat.png"), count("dog.jpg"), count("1.jpg")), (2, 1, 0, 0));
 
     let error = LabelFiles::open(dir.path(), &[PathBuf::from("bird.jpg")]).unwrap_err();
     assert!(error.to_string().contains("named after"), "{error}");
-    assert!(matches!(
-        LabelFiles::open(&dir.path().join("no"), &images),
-        Err(DataError::Missing(_))
-    ));
+    assert!(matches!(LabelFiles::open(&dir.path().join("no"), &images), Err(DataError::Missing(_))));
 }
 
 #[test]

@@ -40,8 +40,7 @@ fn taps(input: usize, output: usize) -> Vec<Taps> {
             let centre = (o as f64 + 0.5) * scale;
             let first = (centre - 2.0 * stretch + 0.5).max(0.0) as usize;
             let end = ((centre + 2.0 * stretch + 0.5) as usize).min(input);
-            let raw: Vec<f64> =
-                (first..end).map(|i| cubic((i as f64 + 0.5 - centre) / stretch)).collect();
+            let raw: Vec<f64> = (first..end).map(|i| cubic((i as f64 + 0.5 - centre) / stretch)).collect();
             let sum: f64 = raw.iter().sum();
             let weights = raw.iter().map(|w| (w / sum) as f32).collect();
             Taps { first, weights }
@@ -80,9 +79,7 @@ pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
 
 /// Calls `put(x, y, [r, g, b])` with every resampled pixel, in 0..255.
 fn each_pixel(
-    image: &RgbImage,
-    crop: &Crop,
-    (width, height): (usize, usize),
+    image: &RgbImage, crop: &Crop, (width, height): (usize, usize),
     mut put: impl FnMut(usize, usize, [f32; 3]),
 ) {
     let row_len = crop.width as usize * 3;

@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use rmae_core::regions::{
-    Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionSet, SamplingOptions,
-};
+use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionSet, SamplingOptions};
 
 use super::augment::Crop;
 use super::cache::{self, RegionCache};
@@ -77,9 +75,7 @@ impl LoaderConfig {
         let fail = |message: String| Err(DataError::Config(message));
         let (side, patch) = (self.image_side, self.patch);
         if patch == 0 || side == 0 || side % patch != 0 {
-            return fail(format!(
-                "image side {side} is not a positive multiple of the patch side {patch}"
-            ));
+            return fail(format!("image side {side} is not a positive multiple of the patch side {patch}"));
         }
         if self.batch == 0 {
             return fail("the batch must hold at least one image".into());
@@ -191,11 +187,8 @@ impl Sampler {
 
     /// The sample of one file with the draws of the place `at`, cropped by `crop`.
     pub(super) fn sample(
-        &self,
-        file: usize,
-        at: LoaderPosition,
-        crop: impl Fn(u32, u32, &mut rand_chacha::ChaCha8Rng) -> Crop,
-        scratch: &mut Scratch,
+        &self, file: usize, at: LoaderPosition,
+        crop: impl Fn(u32, u32, &mut rand_chacha::ChaCha8Rng) -> Crop, scratch: &mut Scratch,
     ) -> Result<Sample, String> {
         let config = &self.config;
         let rng = |stream| sequence::rng(config.seed, at, stream);
@@ -207,8 +200,7 @@ impl Sampler {
         } else {
             let set = self.regions(file, &image, &crop, &mut scratch.workspace)?;
             let options = self.sampling_options();
-            set.draw(&options, &ids_shuffle, &mut rng(Stream::Regions))
-                .map_err(|e| e.to_string())?
+            set.draw(&options, &ids_shuffle, &mut rng(Stream::Regions)).map_err(|e| e.to_string())?
         };
         let image = resample(&image, &crop, config.image_side);
         Ok(Sample { file, image, regions, ids_shuffle })
@@ -216,11 +208,7 @@ impl Sampler {
 
     /// All regions of an image that its crop leaves.
     fn regions(
-        &self,
-        file: usize,
-        image: &RgbImage,
-        crop: &Crop,
-        workspace: &mut Felzenszwalb,
+        &self, file: usize, image: &RgbImage, crop: &Crop, workspace: &mut Felzenszwalb,
     ) -> Result<RegionSet, String> {
         let (path, size) = (&self.files[file], image.dimensions());
         let side = self.config.image_side;
@@ -243,11 +231,7 @@ impl Sampler {
 
     /// The same from label maps on disk.
     fn regions_of_files(
-        &self,
-        image: &Path,
-        crop: &Crop,
-        size: (u32, u32),
-        background: Option<u16>,
+        &self, image: &Path, crop: &Crop, size: (u32, u32), background: Option<u16>,
     ) -> Result<RegionSet, String> {
         let side = self.config.image_side;
         let files = self.label_files.as_ref().map_or(&[][..], |files| files.of(image));

@@ -35,11 +35,7 @@ pub fn scan(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     Ok(found)
 }
 
-fn walk(
-    dir: &Path,
-    visited: &mut HashSet<PathBuf>,
-    found: &mut Vec<PathBuf>,
-) -> Result<(), DataError> {
+fn walk(dir: &Path, visited: &mut HashSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let real = fs::canonicalize(dir).map_err(|e| DataError::io(dir, e))?;
     if !visited.insert(real) {
         return Ok(());
@@ -69,9 +65,8 @@ fn walk(
 }
 
 fn has_image_extension(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
-    })
+    path.extension()
+        .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 #[cfg(test)]
@@ -104,8 +99,7 @@ mod tests {
             touch(&root.join(name));
         }
         let found = scan(&[root.to_path_buf(), root.join("sub")]).unwrap();
-        let names: Vec<_> =
-            found.iter().map(|p| p.strip_prefix(root).unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> = found.iter().map(|p| p.strip_prefix(root).unwrap().to_str().unwrap()).collect();
         assert_eq!(
             names,
             ["a.png", "b.JPG", "i.jpeg", "j.tif", "sub/d.webp", "sub/deep/c.TiFf", "sub/h.bmp"]

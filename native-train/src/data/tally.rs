@@ -24,9 +24,7 @@ impl Tally {
     /// # Errors
     /// [`DataError::TooManySkipped`].
     pub(super) fn note(
-        &mut self,
-        attempts: Vec<Attempt>,
-        sampler: &Sampler,
+        &mut self, attempts: Vec<Attempt>, sampler: &Sampler,
     ) -> Result<Vec<SkippedImage>, DataError> {
         let before = self.skipped.len();
         for attempt in attempts {
