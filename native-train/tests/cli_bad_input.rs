@@ -12,6 +12,7 @@ const CONFIGURATION: i32 = 3;
 const DATA: i32 = 4;
 const CHECKPOINT: i32 = 5;
 const DEVICE: i32 = 6;
+const MEMORY: i32 = 7;
 const NON_FINITE: i32 = 8;
 const IO: i32 = 9;
 
@@ -215,4 +216,21 @@ fn a_device_that_is_not_there_is_said() {
     let args = ["pretrain", "--device", "no such card", "--images", "images", "--out", "run", "--steps", "1"];
     let ran = place.rmae(&[&args[..], TINY].concat()).fails(DEVICE, &["no such card"]);
     assert!(ran.stderr.contains("rmae devices"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_gpu_without_enough_memory_says_need_limit_and_what_reduces_it() {
+    let place = Place::new(2);
+    if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
+        println!("skipped: no lavapipe here; its limit of 128 MiB a buffer is what this test exceeds");
+        return;
+    }
+    let args = [
+        "pretrain", "--device", "lavapipe", "--images", "images", "--out", "run", "--steps", "1", "--batch",
+        "4096",
+    ];
+    let ran = place
+        .rmae(&args)
+        .fails(MEMORY, &["out of memory", "needs", "the limit is 134217728 bytes", "--batch"]);
+    assert!(ran.stderr.contains("--accumulate") && ran.stderr.contains("--recompute"), "{}", ran.stderr);
 }

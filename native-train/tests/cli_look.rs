@@ -121,3 +121,36 @@ fn help_tells_the_exit_codes() {
     let help = Place::new(0).rmae(&["--help"]).ok().stdout;
     assert!(help.contains("Exit codes:") && help.contains("10  a verification"), "{help}");
 }
+
+#[test]
+fn verify_agrees_with_a_fixture_and_tells_a_changed_one() {
+    let place = Place::new(0);
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden/rmae.safetensors");
+    let cpu = ["--device", "cpu", "--precision", "f64"];
+    let ran = place.rmae(&[&["verify", fixture, "--write", "out.safetensors"], &cpu[..]].concat()).ok();
+    assert!(ran.stdout.contains("outputs") && ran.stdout.contains("train.losses"), "{}", ran.stdout);
+    let bytes = fs::read(fixture).unwrap();
+    let (header, written) = (header(&bytes), self::header(&fs::read(place.path("out.safetensors")).unwrap()));
+    let computed = |name: &&String| {
+        ["output.", "grad.", "train."].iter().any(|p| name.starts_with(p)) && !name.ends_with("pos_embed")
+    };
+    for name in header.as_object().unwrap().keys().filter(computed) {
+        assert_eq!(written[name]["shape"], header[name]["shape"], "{name}");
+    }
+    // The highest bit of one number's exponent: the sign of all that follows does not matter.
+    let mut changed = bytes.clone();
+    let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let at = start + header["output.pred"]["data_offsets"][0].as_u64().unwrap() as usize;
+    changed[at + 3] ^= 0x40;
+    fs::write(place.path("changed.safetensors"), changed).unwrap();
+    place
+        .rmae(&[&["verify", "changed.safetensors"], &cpu[..]].concat())
+        .fails(10, &["changed", "output.pred"]);
+    fs::write(place.path("short.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    place.rmae(&[&["verify", "short.safetensors"], &cpu[..]].concat()).fails(5, &["short"]);
+}
+
+fn header(bytes: &[u8]) -> serde_json::Value {
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    serde_json::from_slice(&bytes[8..8 + len]).unwrap()
+}

@@ -97,14 +97,20 @@ fn print_parameters(config: &ModelConfig) -> anyhow::Result<()> {
 fn print_costs(config: &ModelConfig, batch: usize, training: &Graph) -> anyhow::Result<()> {
     let forward = model::forward_graph(config, batch)?;
     let segments = model::training_graph(config, batch, Recompute::Segments)?;
-    println!("  at batch {batch}    {:>12} {:>12} {:>14} {:>6}", "FLOPs", "moved", "activations", "ops");
+    println!("  at batch {batch}    {:>12} {:>12} {:>14} {:>6}", "FLOPs", "moved", "peak memory", "ops");
     let all = |graph: &Graph| -> Vec<NodeId> {
         let loss = graph.outputs().get("loss").copied();
         loss.into_iter().chain(graph.gradients().values().copied()).collect()
     };
+    let trained = model::param_specs(config)?.into_iter().filter(|s| s.trainable);
+    let weights: u64 = trained.map(|s| 4 * s.shape.iter().product::<usize>() as u64).sum();
     for (name, graph) in [("forward", &forward), ("training", training), ("recompute", &segments)] {
         print_cost(name, graph.cost(&all(graph)));
     }
+    println!(
+        "    peak memory: activations and gradients; weights take {} more, and three times that in training",
+        bytes(weights)
+    );
     Ok(())
 }
 
