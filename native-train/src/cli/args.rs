@@ -85,7 +85,7 @@ pub(crate) struct RegionsArgs {
     /// Blur before the segmentation, in pixels
     #[arg(long, default_value = "0.8")]
     pub(crate) sigma: f64,
-    /// Folder for the label maps, NAME_scale<SCALE>.png, 16-bit grey
+    /// Folder for the label maps, NAME_scaleN.png for scale N, 16-bit grey
     #[arg(long, value_name = "DIR")]
     pub(crate) labels: PathBuf,
     /// Folder for coloured overlays of the same names
