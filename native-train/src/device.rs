@@ -59,6 +59,20 @@ pub fn select_device(request: &DeviceRequest, precision: Precision) -> Result<De
     }
 }
 
+/// As [`select_device`], but a plain `gpu` takes a software adapter where there is no hardware: for
+/// comparing numbers, a driver that computes on the processor is as good a witness.
+///
+/// # Errors
+/// As [`select_device`].
+pub fn select_witness(request: &DeviceRequest, precision: Precision) -> Result<Device> {
+    match select_device(request, precision) {
+        Err(crate::error::TrainError::Core(Error::NoAdapter(_))) if *request == DeviceRequest::Gpu => {
+            Ok(Device::Gpu(pollster::block_on(GpuDevice::new(&AdapterChoice::Any))?))
+        }
+        other => other,
+    }
+}
+
 /// Images in the pass that is timed.
 const MEASURED_BATCH: usize = 8;
 

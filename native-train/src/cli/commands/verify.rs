@@ -7,7 +7,7 @@ use rmae_core::exec::{Device, Precision};
 use rmae_core::verify::{Fixture, Report, Tolerance, run as compare};
 use rmae_train::TrainError;
 use rmae_train::checkpoint::write_tensors_file;
-use rmae_train::device::{DeviceRequest, select_device};
+use rmae_train::device::{DeviceRequest, select_witness};
 
 use crate::cli::args::{PrecisionName, VerifyArgs};
 use crate::exit::VerificationFailed;
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<(
         PrecisionName::F32 => Precision::F32,
         PrecisionName::F64 => Precision::F64,
     };
-    let device = select_device(device, precision)?;
+    let device = select_witness(device, precision)?;
     let tolerance = tolerance(&device, precision)?;
     println!("{}", device.describe());
     let mut failed = vec![];
