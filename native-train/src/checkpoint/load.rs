@@ -42,11 +42,16 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
 }
 
 /// Reads the model of a checkpoint, of an export, or of a converted file of the authors, whose
-/// configuration is told from the shapes. The weights need not be complete (an encoder alone).
+/// configuration is told from the shapes. The weights need not be complete (an encoder alone). Of a
+/// run's folder it takes the newest checkpoint that can be read.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], or [`newest`] for a folder.
 pub fn load_model(path: &Path) -> Result<(ModelConfig, Tensors)> {
+    if path.is_dir() {
+        let checkpoint = newest(path)?.checkpoint;
+        return Ok((checkpoint.model, checkpoint.weights));
+    }
     let Contents { metadata, mut tensors } = read(path)?;
     tensors.remove(keys::COVERAGE);
     take_prefixed(&mut tensors, keys::OPTIMIZER);
@@ -162,7 +167,7 @@ pub fn newest(run: &Path) -> Result<Newest> {
         }
     }
     let problem = if broken.is_empty() {
-        "there is none to resume from; leave --resume out to start".into()
+        "there is none in this folder; a run that starts leaves --resume out".into()
     } else {
         format!("none of them can be read: {}", broken.join("; "))
     };

@@ -134,6 +134,8 @@ fn the_newest_readable_one_is_found_and_old_ones_go() {
     let found = newest(dir.path()).unwrap();
     assert_eq!(found.checkpoint.state.step, 10);
     assert!(found.broken[0].contains("truncated") && found.broken[0].contains("00000030"));
+    let weights = load_model(dir.path()).unwrap().1;
+    assert_eq!(weights, found.checkpoint.weights, "a run's folder stands for its newest readable checkpoint");
     prune(dir.path(), 2).unwrap();
     assert!(!path_of(dir.path(), 2).exists() && path_of(dir.path(), 10).exists());
 }

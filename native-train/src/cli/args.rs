@@ -95,7 +95,7 @@ pub(crate) struct RegionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelFile {
-    /// A checkpoint or weight file
+    /// A checkpoint, a weight file, or the folder of a run (its newest checkpoint)
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
 }
