@@ -1,5 +1,7 @@
 //! The `rmae` command: pre-train R-MAE models, look into them, check them.
 
+#[macro_use]
+mod say;
 mod cli;
 mod exit;
 

@@ -154,3 +154,17 @@ fn header(bytes: &[u8]) -> serde_json::Value {
     let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     serde_json::from_slice(&bytes[8..8 + len]).unwrap()
 }
+
+#[test]
+fn a_reader_that_leaves_early_causes_no_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_rmae"))
+        .args(["info", "ti", "--graph"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut complaints = String::new();
+    std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut complaints).unwrap();
+    assert!(child.wait().unwrap().success() && !complaints.contains("panicked"), "{complaints}");
+}

@@ -55,8 +55,17 @@ impl CpuDevice {
         }
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         let results: Vec<NodeId> = outputs.values().chain(gradients.values()).copied().collect();
-        let plan = MemoryPlan::new(graph, &results);
-        Ok(CpuProgram { graph: graph.clone(), outputs, gradients, plan, dtype: self.dtype(), profile: None })
+        let MemoryPlan { root, last_use, needed, .. } = MemoryPlan::new(graph, &results);
+        let dying = dying_at(&root, &last_use, &needed);
+        Ok(CpuProgram {
+            graph: graph.clone(),
+            outputs,
+            gradients,
+            needed,
+            dying,
+            dtype: self.dtype(),
+            profile: None,
+        })
     }
 }
 
@@ -66,7 +75,10 @@ pub struct CpuProgram {
     graph: Graph,
     outputs: BTreeMap<String, NodeId>,
     gradients: BTreeMap<String, NodeId>,
-    plan: MemoryPlan,
+    /// Which nodes are evaluated.
+    needed: Vec<bool>,
+    /// For each node, the values that nobody reads after it.
+    dying: Vec<Vec<usize>>,
     dtype: DType,
     profile: Option<Profile>,
 }
@@ -87,9 +99,8 @@ impl CpuProgram {
 
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.nodes().len()];
-        let dying = self.dying_at();
         for (index, node) in self.graph.nodes().iter().enumerate() {
-            if !self.plan.needed[index] {
+            if !self.needed[index] {
                 continue;
             }
             values[index] = Some(match &node.source {
@@ -106,24 +117,11 @@ impl CpuProgram {
                     value
                 }
             });
-            for &dead in &dying[index] {
+            for &dead in &self.dying[index] {
                 values[dead] = None;
             }
         }
         self.collect(params, &values)
-    }
-
-    /// For each node, the values that nobody reads after it.
-    fn dying_at(&self) -> Vec<Vec<usize>> {
-        let plan = &self.plan;
-        let mut dying = vec![vec![]; plan.root.len()];
-        for index in 0..plan.root.len() {
-            let last = plan.last_use[plan.root[index]];
-            if plan.needed[index] && last < dying.len() {
-                dying[last].push(index);
-            }
-        }
-        dying
     }
 
     fn evaluate(&self, index: usize, values: &[Option<Tensor>]) -> Result<Tensor> {
@@ -162,6 +160,18 @@ impl CpuProgram {
         }
         Ok(fetched)
     }
+}
+
+/// For each node, the values, views of the same storage included, that nobody reads after it.
+fn dying_at(root: &[usize], last_use: &[usize], needed: &[bool]) -> Vec<Vec<usize>> {
+    let mut dying = vec![vec![]; root.len()];
+    for index in 0..root.len() {
+        let last = last_use[root[index]];
+        if needed[index] && last < dying.len() {
+            dying[last].push(index);
+        }
+    }
+    dying
 }
 
 fn missing(name: &str, problem: &str) -> Error {

@@ -51,9 +51,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
             message = if message.is_empty() { cause } else { format!("{message}: {cause}") };
         }
     }
-    eprintln!("error: {message}");
+    complain!("error: {message}");
     if let Some(advice) = advice(failure) {
-        eprintln!("help: {advice}");
+        complain!("help: {advice}");
     }
     ExitCode::from(failure as u8)
 }

@@ -54,13 +54,13 @@ impl Progress {
     pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
         if self.skipped > 0 {
-            eprintln!("{} images were skipped; skipped.jsonl lists them", self.skipped);
+            complain!("{} images were skipped; skipped.jsonl lists them", self.skipped);
         }
     }
 
     /// A line above the bar, or on its own.
     fn line(&self, text: &str) {
-        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
+        if self.bar.is_hidden() { complain!("{text}") } else { self.bar.println(text) }
     }
 
     fn started(&mut self, start: Start) {
@@ -95,7 +95,7 @@ impl Progress {
         if self.bar.is_hidden() && (due || last) {
             self.last_line = Some(Instant::now());
             let total = self.start.as_ref().map_or(0, |s| s.total_steps);
-            eprintln!("step {}/{total} {message}", record.step);
+            complain!("step {}/{total} {message}", record.step);
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &AttentionArgs, device: &DeviceRequest) -> anyhow::Resul
     let attention = model::attention_probabilities(&model, qkv)?;
     let row = query_row(&attention, &model, patch.1 * model.grid() + patch.0, args.head)?;
     save_png(&attention_overlay(&enlarged(photo), &row, model.grid(), patch), &args.out)?;
-    eprintln!("wrote {}", args.out.display());
+    complain!("wrote {}", args.out.display());
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use rmae_train::device::measure;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let cpu = Device::cpu(Precision::F32);
-    println!("{}\n  speed     {:.1} GFLOP/s", cpu.describe(), measure(&cpu)?);
+    say!("{}\n  speed     {:.1} GFLOP/s", cpu.describe(), measure(&cpu)?);
     let found = pollster::block_on(adapters());
     if found.is_empty() {
-        println!("no GPU adapter: no Vulkan, Metal or DirectX 12 driver was found");
+        say!("no GPU adapter: no Vulkan, Metal or DirectX 12 driver was found");
     }
     for report in &found {
         print_adapter(report);
@@ -19,21 +19,21 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 fn print_adapter(report: &AdapterReport) {
     let asked = if report.software { "; computes on the processor, used only when named" } else { "" };
-    println!("{} ({}, {}{asked})", report.name, report.backend, report.kind);
-    println!("  driver    {}", report.driver);
-    println!("  tier      {}", report.tier.name());
+    say!("{} ({}, {}{asked})", report.name, report.backend, report.kind);
+    say!("  driver    {}", report.driver);
+    say!("  tier      {}", report.tier.name());
     let limits = &report.limits;
-    println!(
+    say!(
         "  limits    {} MiB a buffer, {} MiB a binding, {} invocations and {} KiB of shared memory a workgroup",
         limits.max_buffer_size >> 20,
         limits.max_storage_buffer_binding_size >> 20,
         limits.max_compute_invocations_per_workgroup,
         limits.max_compute_workgroup_storage_size >> 10
     );
-    println!("  features  {}", features(report));
+    say!("  features  {}", features(report));
     match speed(report) {
-        Ok(gflops) => println!("  speed     {gflops:.1} GFLOP/s"),
-        Err(error) => println!("  speed     unknown: {error}"),
+        Ok(gflops) => say!("  speed     {gflops:.1} GFLOP/s"),
+        Err(error) => say!("  speed     unknown: {error}"),
     }
 }
 

@@ -15,6 +15,6 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         }
     };
     let count = export(&args.out, &model, &weights, part, args.dtype == Dtype::F16)?;
-    eprintln!("wrote {count} tensors to {}", args.out.display());
+    complain!("wrote {count} tensors to {}", args.out.display());
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
         print!("{graph}");
         return Ok(());
     }
-    println!("{name}");
+    say!("{name}");
     print_config(&config);
     print_parameters(&config)?;
     print_costs(&config, args.batch, &graph)
@@ -42,8 +42,8 @@ fn find(model: &str) -> anyhow::Result<(String, ModelConfig)> {
 }
 
 fn print_config(c: &ModelConfig) {
-    println!("  objective      {:?}", c.objective());
-    println!(
+    say!("  objective      {:?}", c.objective());
+    say!(
         "  encoder        {} wide, {} blocks, {} heads; {} px images, {} px patches, {} of {} visible",
         c.embed_dim,
         c.depth,
@@ -54,13 +54,15 @@ fn print_config(c: &ModelConfig) {
         c.num_patches()
     );
     if c.use_mae_loss {
-        println!(
+        say!(
             "  pixel decoder  {} wide, {} blocks, {} heads",
-            c.decoder_embed_dim, c.decoder_depth, c.decoder_num_heads
+            c.decoder_embed_dim,
+            c.decoder_depth,
+            c.decoder_num_heads
         );
     }
     if c.num_region > 0 {
-        println!(
+        say!(
             "  regions        {} an image; encoder {} x {}, neck {} x {}, {:?} decoder {} x {}",
             c.num_region,
             c.region_enc_dim,
@@ -84,7 +86,7 @@ fn print_parameters(config: &ModelConfig) -> anyhow::Result<()> {
             _ => encoder += count,
         }
     }
-    println!(
+    say!(
         "  parameters     {} (encoder {}, pixel decoder {}, region branch {})",
         millions(encoder + pixels + regions),
         millions(encoder),
@@ -97,7 +99,7 @@ fn print_parameters(config: &ModelConfig) -> anyhow::Result<()> {
 fn print_costs(config: &ModelConfig, batch: usize, training: &Graph) -> anyhow::Result<()> {
     let forward = model::forward_graph(config, batch)?;
     let segments = model::training_graph(config, batch, Recompute::Segments)?;
-    println!("  at batch {batch}    {:>12} {:>12} {:>14} {:>6}", "FLOPs", "moved", "peak memory", "ops");
+    say!("  at batch {batch}    {:>12} {:>12} {:>14} {:>6}", "FLOPs", "moved", "peak memory", "ops");
     let all = |graph: &Graph| -> Vec<NodeId> {
         let loss = graph.outputs().get("loss").copied();
         loss.into_iter().chain(graph.gradients().values().copied()).collect()
@@ -107,7 +109,7 @@ fn print_costs(config: &ModelConfig, batch: usize, training: &Graph) -> anyhow::
     for (name, graph) in [("forward", &forward), ("training", training), ("recompute", &segments)] {
         print_cost(name, graph.cost(&all(graph)));
     }
-    println!(
+    say!(
         "    peak memory: activations and gradients; weights take {} more, and three times that in training",
         bytes(weights)
     );
@@ -115,7 +117,7 @@ fn print_costs(config: &ModelConfig, batch: usize, training: &Graph) -> anyhow::
 }
 
 fn print_cost(name: &str, cost: Cost) {
-    println!(
+    say!(
         "    {name:<12} {:>12} {:>12} {:>14} {:>6}",
         unit(cost.flops as f64, "FLOP"),
         bytes(cost.bytes),

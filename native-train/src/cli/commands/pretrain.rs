@@ -27,7 +27,7 @@ pub(crate) fn run(args: PretrainArgs, device: &DeviceRequest) -> anyhow::Result<
     let outcome = outcome?;
     if outcome.interrupted {
         let out = config.out.display();
-        eprintln!("stopped after update {}; go on with: rmae pretrain --out {out} --resume", outcome.step);
+        complain!("stopped after update {}; go on with: rmae pretrain --out {out} --resume", outcome.step);
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
         if handler.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!("finishing this update and saving; once more to end without saving");
+        complain!("finishing this update and saving; once more to end without saving");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(stop)

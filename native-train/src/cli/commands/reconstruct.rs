@@ -42,11 +42,11 @@ pub(crate) fn run(args: &ReconstructArgs, device: &DeviceRequest) -> anyhow::Res
     };
     let batch = load_eval(&args.images, &loader)?;
     for image in &batch.skipped {
-        eprintln!("skipped {}: {}", image.path.display(), image.reason);
+        complain!("skipped {}: {}", image.path.display(), image.reason);
     }
     let mut predictor = Predictor::new(&model, &device, batch.names.len())?;
     let mut params = pollster::block_on(device.params(&weights))?;
     save_png(&panel(&predictor.run(&mut params, &batch)?), &args.out)?;
-    eprintln!("wrote {}", args.out.display());
+    complain!("wrote {}", args.out.display());
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &RegionsArgs) -> anyhow::Result<()> {
             // A folder goes on without the image; a single image is all there is.
             Err(error) if folder => {
                 skipped += 1;
-                eprintln!("skipped {error}");
+                complain!("skipped {error}");
             }
             Err(error) => return Err(error.into()),
         }
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RegionsArgs) -> anyhow::Result<()> {
         let looked_at = images.len();
         return Err(rmae_train::data::DataError::TooManySkipped { looked_at, skipped: vec![] }.into());
     }
-    eprintln!("wrote {} label maps into {}", (images.len() - skipped) * params.len(), args.labels.display());
+    complain!("wrote {} label maps into {}", (images.len() - skipped) * params.len(), args.labels.display());
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<(
     };
     let device = select_witness(device, precision)?;
     let tolerance = tolerance(&device, precision)?;
-    println!("{}", device.describe());
+    say!("{}", device.describe());
     let mut failed = vec![];
     for path in &args.fixtures {
         let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<(
         if let Some(out) = &args.write {
             let out = output_path(out, path, args.fixtures.len());
             write_tensors_file(&out, &report.computed)?;
-            println!("  wrote {}", out.display());
+            say!("  wrote {}", out.display());
         }
     }
     if failed.is_empty() {
@@ -54,13 +54,16 @@ fn tolerance(device: &Device, precision: Precision) -> anyhow::Result<Tolerance>
 }
 
 fn print_report(path: &Path, report: &Report, tolerance: &Tolerance) {
-    println!("{}", path.display());
+    say!("{}", path.display());
     let bad = tolerance.violations(report);
     for group in &report.groups {
         let verdict = if bad.iter().any(|b| b.name == group.name) { "FAILED" } else { "ok" };
-        println!(
+        say!(
             "  {:<13} {:>4} tensors  worst {:.2e}  {verdict:<6}  ({})",
-            group.name, group.count, group.worst, group.tensor
+            group.name,
+            group.count,
+            group.worst,
+            group.tensor
         );
     }
 }
