@@ -18,7 +18,7 @@ pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
     }
     let graph = model::training_graph(&config, args.batch, Recompute::Nothing)?;
     if args.graph {
-        print!("{graph}");
+        say!("{}", graph.to_string().trim_end());
         return Ok(());
     }
     say!("{name}");
