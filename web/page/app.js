@@ -28,6 +28,10 @@ import { createViewport } from "./viewport.js";
  * @type {[string, string, () => Promise<{ mount(root: HTMLElement, app: App): unknown }>][]} name, id of its host, module
  */
 const PARTS = [
+  ["Gallery", "gallery-panel", () => import("./gallery.js")],
+  ["Input", "input-panel", () => import("./input.js")],
+  ["Export", "export-panel", () => import("./output.js")],
+  ["Session", "session-panel", () => import("./session.js")],
 ];
 
 /** @param {App} app */

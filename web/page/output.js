@@ -131,7 +131,7 @@ function state(app) {
   const made = objects.filter(({ prompts, visible }) => visible && !isEmpty(prompts));
   if (!image) return { ready: false, text: "Open a photo and point at something; its mask is saved from here." };
   if (made.length === 0) return { ready: false, text: "Nothing to export yet: point at something in the photo." };
-  const size = `${image.width.toLocaleString("en")} × ${image.height.toLocaleString("en")} pixels`;
+  const size = `${image.width} × ${image.height} pixels`;
   return { ready: true, text: `${made.length === 1 ? "One object" : `${made.length} visible objects`}, ${size}: the photo's own resolution.` };
 }
 
