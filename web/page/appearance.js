@@ -15,9 +15,12 @@ export function mountTheme({ store, commands, announce }) {
       announce(`Theme: ${NAMES[store.get().view.theme]}`);
     },
   });
+  for (const button of choices()) button.addEventListener("click", () => store.setView({ theme: /** @type {any} */ (button.dataset.themeChoice) }));
   store.subscribe((state, { view }) => view.includes("theme") && apply(state.view.theme));
   apply(store.get().view.theme);
 }
+
+const choices = () => /** @type {HTMLElement[]} */ ([...byId("themes").children]);
 
 /** @param {import("./store.js").View["theme"]} theme */
 function apply(theme) {
@@ -26,6 +29,7 @@ function apply(theme) {
   const label = `Theme: ${NAMES[theme]}`;
   byId("theme").setAttribute("aria-label", label);
   byId("theme").title = label;
+  for (const button of choices()) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === theme));
   try {
     theme === "auto" ? localStorage.removeItem("rmae-theme") : localStorage.setItem("rmae-theme", theme);
   } catch {

@@ -35,13 +35,18 @@ function remember(name, value) {
   }
 }
 
-/** What is said of the weights beside them. @returns {Promise<{ name?: string, sha256?: string, file?: string, bytes?: number }>} */
+/** @typedef {{ name?: string, sha256?: string, file?: string, bytes?: number }} WeightsCard */
+
+/** @type {WeightsCard} */
+const NO_CARD = {};
+
+/** What is said of the weights beside them. @returns {Promise<WeightsCard>} */
 async function weightsCard() {
   try {
     const answer = await fetch(new URL(`../${WEIGHTS.replace(/safetensors$/, "json")}`, base));
-    return answer.ok ? await answer.json() : {};
+    return answer.ok ? await answer.json() : NO_CARD;
   } catch {
-    return {};
+    return NO_CARD;
   }
 }
 
@@ -79,7 +84,7 @@ export function createEngine({ store, viewport, toast, announce }) {
   async function load(weights, name) {
     store.setView({ busy: "load", error: null, progress: { stage: "code", message: "Starting the engine" } });
     try {
-      const [{ Segmenter }, card] = await Promise.all([import(new URL("../js/index.js", base).href), weights ? {} : weightsCard()]);
+      const [{ Segmenter }, card] = await Promise.all([import(new URL("../js/index.js", base).href), weights ? NO_CARD : weightsCard()]);
       const file = card.file ? new URL(`../weights/${card.file}`, base) : new URL(`../${WEIGHTS}`, base);
       segmenter = await Segmenter.load(weights ?? file, {
         device: remembered("rmae-device") ?? "auto",

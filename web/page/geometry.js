@@ -9,13 +9,15 @@ export const MAX_ZOOM = 40;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
- * The whole photo, in the middle. Small ones are enlarged at most four times.
- * @param {Size} stage @param {Size} image @param {number} [margin] @returns {Placement}
+ * The whole photo, in the middle of what is free. Small ones are enlarged at most four times.
+ * @param {Size} stage @param {Size} image @param {number} [margin] @param {number} [below] kept free for controls
+ * @returns {Placement}
  */
-export function fit(stage, image, margin = 24) {
+export function fit(stage, image, margin = 24, below = 0) {
+  const free = { width: stage.width, height: Math.max(stage.height - below, stage.height / 2) };
   const room = (/** @type {number} */ side) => Math.max(side - 2 * margin, side / 2, 1);
-  const zoom = Math.min(room(stage.width) / image.width, room(stage.height) / image.height, Math.max(4, 64 / Math.max(image.width, image.height)));
-  return centred(stage, image, zoom);
+  const zoom = Math.min(room(free.width) / image.width, room(free.height) / image.height, Math.max(4, 64 / Math.max(image.width, image.height)));
+  return centred(free, image, zoom);
 }
 
 /** @param {Size} stage @param {Size} image @param {number} zoom @returns {Placement} */

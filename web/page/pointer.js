@@ -5,7 +5,7 @@ import { drawBox, drawRing, drawScribble, MINUS, PLUS } from "./drawing.js";
 import { activeObject } from "./store.js";
 
 /** How far a press may move and still be a click, in CSS pixels. */
-const SLOP = { mouse: 4, pen: 6, touch: 10 };
+const SLOP = /** @type {Record<string, number>} */ ({ mouse: 4, pen: 6, touch: 10 });
 const WHEEL_STEP = 60;
 
 /**

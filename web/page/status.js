@@ -65,8 +65,8 @@ function fact(name, value) {
 function device({ device: info, busy, error }) {
   const button = byId("device");
   const name = info ? (info.kind === "webgpu" ? "WebGPU" : "CPU") : error ? "No engine" : "Starting";
-  const why = info?.reason ? ` · ${info.reason}` : info?.name ? ` · ${info.name}` : "";
-  text(byId("device-name"), name + why);
+  text(byId("device-name"), name);
+  text(byId("device-why"), info?.reason || info?.name || "");
   button.dataset.state = error && !info ? "bad" : busy ? "busy" : info ? "ready" : "busy";
   button.title = info ? `${info.name}. ${info.reason ?? ""}` : "";
 }

@@ -42,7 +42,7 @@ export function isEmpty({ points, boxes, scribbles, mask }) {
   return points.length + boxes.length + scribbles.length === 0 && !mask;
 }
 
-/** @returns {Document} */
+/** @param {ImageInfo | null} [image] @returns {Document} */
 export const emptyDocument = (image = null) => ({ image, objects: [], activeId: null, nextId: 1 });
 
 /** @returns {View} */

@@ -91,6 +91,7 @@ function update({ document: made, view, canUndo, canRedo, undoLabel, redoLabel }
   granularity.setAttribute("aria-valuetext", granularityWords(actions.granularity()));
   byId("granularity-box").hidden = byId("zoom").hidden = !made.image;
   byId("zoom-value").textContent = `${percent(view.zoom)} %`;
+  byId("zoom-value").setAttribute("aria-label", `${percent(view.zoom)} %, go to actual size`);
   historyButton("undo", canUndo, undoLabel);
   historyButton("redo", canRedo, redoLabel);
   const active = activeObject(made);

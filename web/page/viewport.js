@@ -10,6 +10,10 @@ import { activeObject } from "./store.js";
  *   in CSS pixels of the stage; put the photo's own pixels there with `translate(panX, panY); scale(zoom, zoom)`
  */
 
+/** Margin of a fitted photo, and what is left free below it. */
+const LARGE = /** @type {const} */ ([20, 52]);
+const SMALL = /** @type {const} */ ([10, 58]);
+
 /** @param {HTMLCanvasElement} canvas @param {import("./store.js").Store} store */
 export function createViewport(canvas, store) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -80,8 +84,11 @@ export function createViewport(canvas, store) {
 
   const leastZoom = () => {
     const shown = image();
-    return shown ? Math.min(1, fit(stage, shown).zoom) / 2 : 0.01;
+    return shown ? Math.min(1, whole(shown).zoom) / 2 : 0.01;
   };
+
+  /** The photo above the controls at the bottom of the stage. @param {{ width: number, height: number }} shown */
+  const whole = (shown) => fit(stage, shown, ...(stage.width < 600 ? SMALL : LARGE));
 
   new ResizeObserver(([entry]) => {
     const { width, height } = entry.contentRect;
@@ -169,7 +176,7 @@ export function createViewport(canvas, store) {
 
     fit() {
       const shown = image();
-      if (shown) place(fit(stage, shown, stage.width < 600 ? 10 : 24), true);
+      if (shown) place(whole(shown), true);
     },
     /** One pixel of the photo a CSS pixel, around the middle of the stage. */
     actualSize() {
