@@ -32,6 +32,9 @@ const PARTS = [
   ["Input", "input-panel", () => import("./input.js")],
   ["Export", "export-panel", () => import("./output.js")],
   ["Session", "session-panel", () => import("./session.js")],
+  ["Look inside", "inside-panel", () => import("./inside.js")],
+  ["Engine", "settings-panel", () => import("./settings.js")],
+  ["Tour", "stage", () => import("./tour.js")],
 ];
 
 /** @param {App} app */

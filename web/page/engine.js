@@ -257,18 +257,23 @@ export function createEngine({ store, viewport, toast, announce }) {
       }
     },
 
-    /** Other weights, with photo and prompts kept. @param {Blob} weights @param {string} name */
-    async replaceWeights(weights, name) {
-      if (!segmenter) return load(weights, name);
+    /**
+     * Other weights, with photo and prompts kept.
+     * @param {Blob | string} weights @param {string} name @param {{ sha256?: string }} [options] @returns {Promise<boolean>} whether they are in use
+     */
+    async replaceWeights(weights, name, { sha256 } = {}) {
+      if (!segmenter) return load(weights, name).then(() => segmenter !== null);
       store.setView({ busy: "load", progress: { stage: "weights", message: `Reading ${name}` } });
       try {
-        const model = await segmenter.replaceWeights(weights, { name, onProgress: (/** @type {any} */ progress) => store.setView({ progress }) });
+        const model = await segmenter.replaceWeights(weights, { name, sha256, onProgress: (/** @type {any} */ progress) => store.setView({ progress }) });
         store.setView({ model, busy: "", progress: null });
         toast({ kind: "good", id: "weights", text: `${name} is in use.` });
         requests.request(true);
+        return true;
       } catch (error) {
         store.setView({ busy: "", progress: null });
         toast({ kind: "error", id: "weights", text: `${name} cannot be used: ${messageOf(error)} The weights from before stay.` });
+        return false;
       }
     },
   };
