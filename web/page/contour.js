@@ -77,3 +77,48 @@ function cutCorners(line) {
   }
   return cut;
 }
+
+/**
+ * A closed line with fewer points, none of the old ones farther than `tolerance` from it (Douglas and
+ * Peucker, from the first point to the one farthest from it and back).
+ * @param {Float32Array} line @param {number} tolerance @returns {Float32Array}
+ */
+export function thinned(line, tolerance) {
+  const count = line.length / 2;
+  if (count < 8) return line;
+  const keep = new Uint8Array(count + 1);
+  let opposite = 1;
+  for (let index = 2; index < count; index++) if (distance2(line, index, 0) > distance2(line, opposite, 0)) opposite = index;
+  keep[0] = keep[opposite] = 1;
+  const spans = [0, opposite, opposite, count];
+  while (spans.length) {
+    const [last, first] = [/** @type {number} */ (spans.pop()), /** @type {number} */ (spans.pop())];
+    const far = farthest(line, first, last, tolerance);
+    if (far < 0) continue;
+    keep[far] = 1;
+    spans.push(first, far, far, last);
+  }
+  return line.filter((_, index) => keep[index >> 1]);
+}
+
+/** @param {Float32Array} line @param {number} a @param {number} b indices of points */
+const distance2 = (line, a, b) => (line[2 * a] - line[2 * b]) ** 2 + (line[2 * a + 1] - line[2 * b + 1]) ** 2;
+
+/**
+ * The point between two that is farthest from the straight line through them, or -1 when all are near.
+ * @param {Float32Array} line @param {number} first @param {number} last may be one past the end: the first point again
+ * @param {number} tolerance
+ */
+function farthest(line, first, last, tolerance) {
+  const end = 2 * last === line.length ? 0 : last;
+  const [x, y] = [line[2 * first], line[2 * first + 1]];
+  const [dx, dy] = [line[2 * end] - x, line[2 * end + 1] - y];
+  const length = Math.hypot(dx, dy);
+  let [far, most] = [-1, tolerance];
+  for (let index = first + 1; index < last; index++) {
+    const [px, py] = [line[2 * index] - x, line[2 * index + 1] - y];
+    const away = length > 0 ? Math.abs(px * dy - py * dx) / length : Math.hypot(px, py);
+    if (away > most) [far, most] = [index, away];
+  }
+  return far;
+}

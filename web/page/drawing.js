@@ -24,7 +24,8 @@ export function drawPhoto(context, { width, height, bitmaps }, { zoom, panX, pan
   const bottom = Math.min(height, Math.ceil((stage.height - panY) / zoom));
   if (right <= left || bottom <= top) return;
   context.imageSmoothingEnabled = zoom * ratio < 3;
-  context.imageSmoothingQuality = bitmap.width > need * 1.5 ? "high" : "medium";
+  // Copies halve, so that no better filter is needed: those would first reduce the whole photo, again and again.
+  context.imageSmoothingQuality = "low";
   context.drawImage(
     bitmap,
     left * scale, top * scale, (right - left) * scale, (bottom - top) * scale,

@@ -1,9 +1,11 @@
 // Pictures are decoded, reduced and coloured here, so that the page's own thread never waits for pixels.
 
-import { contours } from "./contour.js";
+import { contours, thinned } from "./contour.js";
 
-/** Longer sides of the reduced copies of a photo. */
-const LEVELS = [2048, 640];
+/** Each reduced copy of a photo has half the side of the one before, down to this longer side. */
+const SMALLEST = 400;
+/** How far an outline may be from the mask's, in its pixels. */
+const OUTLINE_SLACK = 0.3;
 /** What all browsers can hold and draw; larger photos are kept reduced, their masks are not. */
 const MOST_PIXELS = 120e6;
 
@@ -11,22 +13,16 @@ const MOST_PIXELS = 120e6;
 async function photo({ blob }) {
   const whole = await createImageBitmap(blob);
   const { width, height } = whole;
-  const bitmaps = [];
-  if (width * height <= MOST_PIXELS) bitmaps.push(whole);
-  let from = whole;
-  for (const side of LEVELS) {
-    if (Math.max(width, height) <= side * 1.25) continue;
-    from = reduced(from, side / Math.max(width, height), width, height);
-    bitmaps.push(from);
-  }
+  const bitmaps = [whole];
+  while (Math.max(bitmaps[bitmaps.length - 1].width, bitmaps[bitmaps.length - 1].height) >= 2 * SMALLEST) bitmaps.push(half(bitmaps[bitmaps.length - 1]));
+  if (width * height > MOST_PIXELS) bitmaps.shift()?.close();
   return [{ width, height, bitmaps }, bitmaps];
 }
 
-/** @param {ImageBitmap} from @param {number} scale @param {number} width @param {number} height of the whole photo */
-function reduced(from, scale, width, height) {
-  const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+/** @param {ImageBitmap} from */
+function half(from) {
+  const canvas = new OffscreenCanvas(Math.max(1, Math.round(from.width / 2)), Math.max(1, Math.round(from.height / 2)));
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.imageSmoothingQuality = "high";
   context.drawImage(from, 0, 0, canvas.width, canvas.height);
   return canvas.transferToImageBitmap();
 }
@@ -40,7 +36,7 @@ async function mask({ data, width, height, colour }) {
   const word = little ? ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0 : ((red << 24) | (green << 16) | (blue << 8) | 255) >>> 0;
   for (let index = 0; index < data.length; index++) if (data[index]) pixels[index] = word;
   const fill = await createImageBitmap(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height));
-  const lines = contours(data, width, height);
+  const lines = contours(data, width, height).map((line) => thinned(line, OUTLINE_SLACK));
   return [{ fill, lines, width, height }, [fill, ...lines.map((line) => line.buffer)]];
 }
 

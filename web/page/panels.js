@@ -83,6 +83,7 @@ function update(store) {
   /** @type {HTMLElement} */ (byId("sheet-handle").firstElementChild).textContent = view.sheet ? "Close the panel" : "Open the panel";
   const start = view.start || !made.image;
   byId("start").hidden = !start;
+  document.body.classList.toggle("starting", start);
   byId("photos").setAttribute("aria-expanded", String(start));
   /** @type {HTMLElement} */ (document.querySelector(".start-close")).hidden = !made.image;
 }

@@ -214,6 +214,10 @@ export function mountPointer({ store, viewport, engine }, actions) {
     if (!gesture) engine.hoverEnd();
     viewport.invalidate();
   });
+  // Fingers here are no scrolls or flings, which would swallow the next tap on a button.
+  canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+  // Nor is the middle button a paste, as it is on Linux.
+  for (const type of ["mousedown", "mouseup", "auxclick"]) canvas.addEventListener(type, (event) => /** @type {MouseEvent} */ (event).button === 1 && event.preventDefault());
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", wheel, { passive: false });
   document.addEventListener("keydown", key);

@@ -27,8 +27,9 @@ function drag(list, item, start, actions) {
   /** @param {PointerEvent} event */
   function move(event) {
     const dy = event.clientY - start.clientY;
-    const middle = middles[from] + dy;
-    to = middles.filter((other, index) => index !== from && other < middle).length;
+    // The edge that goes ahead passes the middles of the others.
+    const edge = item.offsetTop + dy + (dy > 0 ? item.offsetHeight : 0);
+    to = middles.filter((other, index) => index !== from && other < edge).length;
     item.style.transform = `translateY(${dy}px)`;
     items.forEach((other, index) => {
       if (index === from) return;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { contours } from "../contour.js";
+import { contours, thinned } from "../contour.js";
+import { fromSegment } from "../geometry.js";
 
 /** @param {string[]} rows "#" is in */
 function mask(...rows) {
@@ -55,6 +56,20 @@ test("outer areas less holes are the number of pixels, but for the corners", () 
   let corners = 0;
   for (const line of lines) corners += turns(line);
   assert.ok(Math.abs(lines.reduce((sum, line) => sum + area(line), 0) - (pixels - corners / 8)) < 1e-3);
+});
+
+test("thinning keeps the shape and drops most points", () => {
+  const side = 200;
+  const disc = Uint8Array.from({ length: side * side }, (_, index) => (Math.hypot((index % side) - 100, Math.floor(index / side) - 100) < 80 ? 1 : 0));
+  const [line] = contours(disc, side, side);
+  const fewer = thinned(line, 0.3);
+  assert.ok(fewer.length < line.length / 3, `${fewer.length} of ${line.length}`);
+  assert.ok(Math.abs(area(fewer) / area(line) - 1) < 0.005);
+  const points = Array.from({ length: fewer.length / 2 }, (_, index) => [fewer[2 * index], fewer[2 * index + 1]]);
+  for (let index = 0; index < line.length; index += 2) {
+    const away = Math.min(...points.map((point, at) => fromSegment([line[index], line[index + 1]], point, points[(at + 1) % points.length])));
+    assert.ok(away <= 0.3 + 1e-4, `${away}`);
+  }
 });
 
 /** Convex less concave corners of a closed line of axis-parallel edges whose corners were cut. @param {Float32Array} line */
