@@ -161,7 +161,7 @@ function copyButton(app, id, label, busy) {
  */
 export function segmented(label, choices, chosen, onChoice, testid) {
   const name = `choice-${label.replace(/\W+/g, "-").toLowerCase()}`;
-  const radio = ([value, text]) =>
+  const radio = (/** @type {[string, string]} */ [value, text]) =>
     el("label", { "data-testid": testid && `${testid}-${value}` }, el("input", { type: "radio", name, value, checked: value === chosen, onchange: () => onChoice(value) }), el("span", {}, text));
   return el("fieldset", { class: "segmented" }, el("legend", { class: "hidden" }, label), ...choices.map(radio));
 }

@@ -7,6 +7,7 @@
 const PREFIX = "rmae-page-";
 const NOTES = "rmae-page-notes"; // which version is served, and which is ready to be
 const AT_ONCE = 4;
+const CARD_MS = 4000;
 
 /** @typedef {{ url: string, sha256?: string }} Listed */
 /** @typedef {{ version: string, files: Listed[] }} Manifest */
@@ -127,9 +128,29 @@ async function answer(request) {
   const url = new URL(request.url);
   const isPage = request.mode === "navigate" && [address(""), address("index.html")].includes(url.origin + url.pathname);
   if (isPage) await takeOverIfAlone();
+  if (isCard(url.pathname)) return freshCard(request);
   const kept = await current(isPage ? address("index.html") : request.url);
   // What is not kept is the network's; nothing of it is stored.
   return kept ?? fetch(request);
+}
+
+/** What is said of the weights: hosts may put others there without a new page. @param {string} path */
+const isCard = (path) => /\/weights\/[^/]+\.json$/.test(path);
+
+/** From the network, and kept; from the store where the network fails or takes its time. @param {Request} request */
+async function freshCard(request) {
+  try {
+    const response = await fetch(request, { cache: "no-cache", signal: AbortSignal.timeout(CARD_MS) });
+    if (response.status !== 200) throw new Error(`${request.url}: ${response.status}`);
+    await response.clone().json();
+    const version = await noted("current");
+    if (version) await (await caches.open(cacheName(version))).put(request.url, response.clone());
+    return response;
+  } catch (error) {
+    const kept = await current(request.url);
+    if (kept) return kept;
+    throw error;
+  }
 }
 
 /** A new version begins when no tab shows the old one: their parts must not mix. */

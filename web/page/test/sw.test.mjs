@@ -49,7 +49,7 @@ function setUp(files) {
     addEventListener: (name, listener) => (listeners[name] = listener),
   };
   const caches = memoryCaches();
-  vm.runInNewContext(source, { self, caches, fetch, Response, URL, crypto, Uint8Array, Array, Promise, Error });
+  vm.runInNewContext(source, { self, caches, fetch, Response, URL, crypto, Uint8Array, Array, Promise, Error, AbortSignal });
   const during = (name, more = {}) => {
     let waited;
     listeners[name]({ waitUntil: (promise) => (waited = promise), ...more });
@@ -77,7 +77,7 @@ function release(version, files, listed = files) {
   return { ...files, "sw-manifest.json": JSON.stringify({ version, files: list }) };
 }
 
-const one = { "index.html": "page 1", "page/app.js": "app 1", "page/same.css": "same", "weights/w.safetensors": "large", "gallery/make.py": "tool" };
+const one = { "weights/w.json": "{\"bytes\": 1}", "index.html": "page 1", "page/app.js": "app 1", "page/same.css": "same", "weights/w.safetensors": "large", "gallery/make.py": "tool" };
 const two = { ...one, "index.html": "page 2", "page/app.js": "app 2" };
 
 async function installed(files = release("1", one)) {
@@ -143,4 +143,14 @@ test("without a tab the prepared version begins with the next visit; a broken on
   server.files = release("3", { ...two, "page/app.js": "half" }, two);
   await tell("look");
   assert.equal(await get("", { mode: "navigate" }), "page 2");
+});
+
+test("the card of the weights is the host's newest, and the last good one without a network", async () => {
+  const { server, get } = await installed();
+  server.files["weights/w.json"] = '{"bytes": 2}';
+  assert.equal(await get("weights/w.json"), '{"bytes": 2}');
+  server.files["weights/w.json"] = "<html>maintenance</html>";
+  assert.equal(await get("weights/w.json"), '{"bytes": 2}');
+  server.online = false;
+  assert.equal(await get("weights/w.json"), '{"bytes": 2}');
 });
