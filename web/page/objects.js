@@ -156,10 +156,7 @@ function item(object, index, made, actions, naming) {
     "div",
     { class: "object-row" },
     el("span", { class: "object-drag", "aria-hidden": "true" }, icon("drag")),
-    el("span", { class: "object-colour" }, el("input", {
-      type: "color", value: object.colour, "aria-label": `Colour of ${name}`, "data-part": "colour",
-      onchange: (/** @type {Event} */ event) => actions.recolour(id, /** @type {HTMLInputElement} */ (event.target).value),
-    })),
+    swatch(object, index, actions),
     naming.renaming === id ? renameField(object, naming) : mainButton(object, index, made, active, actions, naming),
     iconButton(object.visible ? "eye" : "eye-off", `${object.visible ? "Hide" : "Show"} ${name}`, () => actions.toggle(id), { "data-part": "eye" }),
   );
@@ -169,6 +166,22 @@ function item(object, index, made, actions, naming) {
     row,
     active ? tools(object, index, made.objects.length, actions, naming) : null,
   );
+}
+
+/** @param {PromptedObject} object @param {number} index @param {Actions} actions its colour, and the key that goes to it */
+function swatch({ id, name, colour }, index, actions) {
+  const input = el("input", {
+    type: "color", value: colour, title: "Colour", "aria-label": `Colour of ${name}`, "data-part": "colour",
+    onchange: (/** @type {Event} */ event) => actions.recolour(id, /** @type {HTMLInputElement} */ (event.target).value),
+  });
+  const number = index < 9 ? el("span", { class: `object-number${isDark(colour) ? " on-dark" : ""}`, "aria-hidden": "true" }, index + 1) : null;
+  return el("span", { class: "object-colour" }, input, number);
+}
+
+/** @param {string} colour "#rrggbb" */
+export function isDark(colour) {
+  const value = Number.parseInt(colour.slice(1), 16);
+  return 0.299 * (value >> 16) + 0.587 * ((value >> 8) & 255) + 0.114 * (value & 255) < 110;
 }
 
 /** @param {PromptedObject} object @param {Document} made */

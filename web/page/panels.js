@@ -44,6 +44,7 @@ export function mountPanels({ store, commands }) {
     byId(`tab-${panel}`).focus();
   }
 
+  byId("start").addEventListener("keydown", (event) => event.key === "Escape" && store.get().document.image && closeStart());
   dragSheet(store);
   store.subscribe(() => update(store));
   update(store);
@@ -82,7 +83,9 @@ function update(store) {
   byId("sheet-handle").setAttribute("aria-expanded", String(view.sheet));
   /** @type {HTMLElement} */ (byId("sheet-handle").firstElementChild).textContent = view.sheet ? "Close the panel" : "Open the panel";
   const start = view.start || !made.image;
+  const left = !start && byId("start").contains(document.activeElement);
   byId("start").hidden = !start;
+  if (left) byId("canvas").focus();
   document.body.classList.toggle("starting", start);
   byId("photos").setAttribute("aria-expanded", String(start));
   /** @type {HTMLElement} */ (document.querySelector(".start-close")).hidden = !made.image;

@@ -3,6 +3,10 @@
 import { byId, el, icon } from "./dom.js";
 import { activeObject, isEmpty } from "./store.js";
 
+const TITLE = document.title;
+/** Fingers tap. */
+const CLICK = matchMedia("(pointer: coarse)").matches ? "Tap" : "Click";
+
 /** @param {number} bytes */
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 /** @param {number} ms */
@@ -16,10 +20,10 @@ export function sentence({ document, view }) {
   if (!document.image) return "Choose a photo";
   if (view.busy === "encode") return "Looking at the photo";
   const active = activeObject(document);
-  if (!active || isEmpty(active.prompts)) return "Click what you want, or drag a box around it";
+  if (!active || isEmpty(active.prompts)) return `${CLICK} what you want, or drag a box around it`;
   if (view.busy === "predict") return `Making the mask of ${active.name}`;
   const percent = active.result ? (100 * active.result.area) / (document.image.width * document.image.height) : 0;
-  if (active.result?.area === 0) return `${active.name}: nothing found; try another click`;
+  if (active.result?.area === 0) return `${active.name}: nothing found; try another place`;
   return active.result ? `${active.name}: ${percent.toFixed(1)} % of the photo` : active.name;
 }
 
@@ -44,6 +48,9 @@ function update(state) {
   fact("encode", view.encodeMs !== null ? duration(view.encodeMs) : null);
   fact("predict", view.predictMs !== null ? duration(view.predictMs) : null);
   fact("memory", view.bytes !== null ? megabytes(view.bytes) : null);
+  byId("working").hidden = view.busy !== "encode" && view.busy !== "open";
+  const title = made.image ? `${made.image.name} · R-MAE` : TITLE;
+  if (document.title !== title) document.title = title;
   device(view);
   loading(view);
   failure(view);
