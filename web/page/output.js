@@ -2,8 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { download } from "./files.js";
-import { alphaRows, baseName, boundingBox, labelBytes, union, withAlpha } from "./pixels.js";
-import { encodePng } from "./png.js";
+import { baseName } from "./pixels.js";
 import { activeObject, isEmpty } from "./store.js";
 
 /**
@@ -34,56 +33,32 @@ const stem = ({ name, objects }) => (objects.length === 1 ? `${baseName(name)}-$
 
 /** @param {App} _ @param {Job} job @returns {Promise<Made>} */
 async function makeMask(_, job) {
-  const { width, height, data } = union(job.objects.map(({ full }) => full));
-  const blob = await encodePng({ width, height, kind: "grey" }, (y, count) => data.subarray(y * width, (y + count) * width), job);
-  return { blob, file: `${stem(job)}-mask.png` };
+  return { blob: await png(job, { kind: "mask" }), file: `${stem(job)}-mask.png` };
 }
 
 /** @param {App} app @param {Job} job @returns {Promise<Made>} */
-async function makeCutout(app, job) {
-  const photo = app.viewport.photo?.bitmaps[0];
-  const mask = union(job.objects.map(({ full }) => full));
-  if (!photo) throw new Error("the photo is gone");
-  const area = wishes.crop ? grow(boundingBox(mask), mask) : { x: 0, y: 0, width: mask.width, height: mask.height };
-  const strips = photoStrips(photo, mask, area.width);
-  const blob = await encodePng(
-    { width: area.width, height: area.height, kind: "rgba" },
-    (y, count) => withAlpha(strips(area.x, area.y + y, count), columns(alphaRows(mask, area.y + y, count, wishes.soft), mask.width, area)),
-    job,
-  );
+async function makeCutout({ engine }, job) {
+  if (!engine.source) throw new Error("the photo is gone");
+  const blob = await png(job, { kind: "cutout", photo: engine.source, soft: wishes.soft, crop: wishes.crop });
   return { blob, file: `${stem(job)}-cutout.png` };
 }
 
-/** A pixel more on each side, for the soft edge. @param {ReturnType<typeof boundingBox>} box @param {Mask} mask */
-function grow(box, { width, height }) {
-  if (!box) throw new Error("the mask is empty: there is nothing to cut out");
-  const [x, y] = [Math.max(0, box.x - 1), Math.max(0, box.y - 1)];
-  return { x, y, width: Math.min(width, box.x + box.width + 1) - x, height: Math.min(height, box.y + box.height + 1) - y };
-}
-
-/** @param {Uint8Array} rows @param {number} stride @param {{ x: number, width: number }} area */
-function columns(rows, stride, { x, width }) {
-  if (width === stride) return rows;
-  const count = rows.length / stride;
-  const out = new Uint8Array(width * count);
-  for (let r = 0; r < count; r++) out.set(rows.subarray(r * stride + x, r * stride + x + width), r * width);
-  return out;
-}
-
 /**
- * Pixels of a photo, strip by strip: phones have no canvas for the whole of a large one.
- * @param {ImageBitmap} photo @param {Mask} mask of the photo's size, or the photo's reduced copy is stretched to it @param {number} width
+ * A PNG, made by a worker of its own, which ends with it.
+ * @param {Job} job @param {import("./export-worker.js").Job} work @param {Transferable[]} [transfer] @returns {Promise<Blob>}
  */
-function photoStrips(photo, mask, width) {
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  const [sx, sy] = [photo.width / mask.width, photo.height / mask.height];
-  return (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ count) => {
-    if (canvas.height !== count) canvas.height = count;
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
-    context.drawImage(photo, x * sx, y * sy, width * sx, count * sy, 0, 0, width, count);
-    return context.getImageData(0, 0, width, count).data;
-  };
+function png({ objects, signal, onProgress }, work, transfer = []) {
+  const worker = new Worker(new URL("export-worker.js", import.meta.url), { type: "module" });
+  /** @type {Promise<Blob>} */
+  const made = new Promise((resolve, reject) => {
+    worker.onmessage = ({ data: { done, blob, error } }) => (blob ? resolve(blob) : error === undefined ? onProgress(done) : reject(new Error(error)));
+    worker.onerror = (event) => reject(new Error(event.message || "the browser has too little memory for it"));
+    signal.addEventListener("abort", () => reject(signal.reason));
+    // One at a time: copies of many large masks in one go would stop the page for a while.
+    if (work.kind !== "labels") for (const { full } of objects) worker.postMessage({ mask: full });
+    worker.postMessage({ job: work }, transfer);
+  });
+  return made.finally(() => worker.terminate());
 }
 
 /** @param {Job} job */
@@ -100,8 +75,7 @@ async function makeText(app, job, format) {
 async function makeLabels(app, job) {
   const { width, height, labels } = await app.engine.segmenter.export({ format: "labelmap", name: job.name, objects: wire(job) });
   const depth = job.objects.length > 255 ? 16 : 8;
-  const blob = await encodePng({ width, height, kind: "grey", depth }, (y, count) => labelBytes(labels, y * width, (y + count) * width, depth), job);
-  return { blob, file: `${stem(job)}-labels.png` };
+  return { blob: await png(job, { kind: "labels", width, height, labels, depth }, [labels.buffer]), file: `${stem(job)}-labels.png` };
 }
 
 // The panel.

@@ -59,10 +59,17 @@ export function alphaRows({ width, height, data }, y, count, soft) {
   return out;
 }
 
-/** Replaces the opacity in RGBA rows. @param {Uint8Array | Uint8ClampedArray} rgba @param {Uint8Array} alpha */
+/**
+ * Sets the opacity of RGBA rows. What is fully transparent loses its colour, too: nobody who cuts
+ * something out wants the rest to be found under it.
+ * @param {Uint8Array | Uint8ClampedArray} rgba is changed @param {Uint8Array} alpha
+ */
 export function withAlpha(rgba, alpha) {
   const out = new Uint8Array(rgba.buffer, rgba.byteOffset, rgba.length);
-  for (let i = 0; i < alpha.length; i++) out[4 * i + 3] = alpha[i];
+  for (let i = 0; i < alpha.length; i++) {
+    out[4 * i + 3] = alpha[i];
+    if (alpha[i] === 0) out.fill(0, 4 * i, 4 * i + 3);
+  }
   return out;
 }
 

@@ -1,5 +1,5 @@
 // PNG files, written row by row. A canvas would do for small ones, but phones refuse canvases of more
-// than 16 megapixels, and a canvas neither writes grey nor keeps colours under full transparency.
+// than 16 megapixels, and a canvas neither writes grey nor keeps colours exactly where they are half transparent.
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 
@@ -81,10 +81,10 @@ export async function encodePng({ width, height, kind, depth = 8 }, rows, { onPr
   return new Blob([SIGNATURE, chunk("IHDR", head), ...data.map((part) => chunk("IDAT", part)), chunk("IEND", new Uint8Array(0))], { type: "image/png" });
 }
 
-/** Strips of about a quarter of a megapixel, so that the page can breathe between them. */
+/** Strips of about a megapixel; between them, others on this thread have their turn. */
 async function feed(/** @type {WritableStreamDefaultWriter} */ writer, /** @type {any} */ { width, height, step }, /** @type {any} */ rows, /** @type {any} */ onProgress, /** @type {AbortSignal | undefined} */ signal) {
   const stride = width * step;
-  const strip = Math.max(1, Math.min(height, Math.floor(262144 / width)));
+  const strip = Math.max(1, Math.min(height, Math.floor(2 ** 20 / width)));
   let above = null;
   for (let y = 0; y < height; y += strip) {
     signal?.throwIfAborted();

@@ -41,7 +41,7 @@ async function decode(blob, channels, depth = 8) {
 
 test("a PNG holds exactly the bytes that were given, in every kind", async () => {
   for (const [kind, channels, type] of [["grey", 1, 0], ["rgb", 3, 2], ["rgba", 4, 6]]) {
-    const [width, height] = [701, 1003]; // several strips, and a short last one
+    const [width, height] = [1501, 1503]; // several strips, and a short last one
     const data = Uint8Array.from({ length: width * height * channels }, (_, i) => (i * 31 + (i >> 7) * 17) & 255);
     const stride = width * channels;
     const blob = await encodePng({ width, height, kind }, (y, n) => data.subarray(y * stride, (y + n) * stride));
@@ -71,7 +71,7 @@ test("masks: union, box, soft edge", () => {
   assert.equal(soft[5], 64);
   assert.ok(soft[4] > 0 && soft[4] < soft[5]);
   assert.deepEqual(alphaRows(a, 1, 1, true), soft.subarray(4, 8), "rows do not depend on the strip");
-  assert.deepEqual([...withAlpha(Uint8ClampedArray.of(1, 2, 3, 4), Uint8Array.of(9))], [1, 2, 3, 9]);
+  assert.deepEqual([...withAlpha(Uint8ClampedArray.of(1, 2, 3, 4, 5, 6, 7, 8), Uint8Array.of(9, 0))], [1, 2, 3, 9, 0, 0, 0, 0]);
 });
 
 test("runs are the mask, and foreign ones are refused", () => {
