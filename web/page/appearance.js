@@ -1,6 +1,6 @@
-// Light, dark, or as the system has it.
+// Light, dark, or as the system has it; and whether single keys are shortcuts. Both are remembered.
 
-import { byId } from "./dom.js";
+import { byId, recall, remember } from "./dom.js";
 
 const NEXT = /** @type {const} */ ({ auto: "light", light: "dark", dark: "auto" });
 const NAMES = { auto: "as the system", light: "light", dark: "dark" };
@@ -16,8 +16,20 @@ export function mountTheme({ store, commands, announce }) {
     },
   });
   for (const button of choices()) button.addEventListener("click", () => store.setView({ theme: /** @type {any} */ (button.dataset.themeChoice) }));
+  mountLetters(commands);
   store.subscribe((state, { view }) => view.includes("theme") && apply(state.view.theme));
   apply(store.get().view.theme);
+}
+
+/** @param {import("./commands.js").Commands} commands */
+function mountLetters(commands) {
+  const box = /** @type {HTMLInputElement} */ (byId("letters"));
+  box.checked = recall("rmae-letters") !== "off";
+  commands.useLetters(box.checked);
+  box.addEventListener("change", () => {
+    commands.useLetters(box.checked);
+    remember("rmae-letters", box.checked ? null : "off");
+  });
 }
 
 const choices = () => /** @type {HTMLElement[]} */ ([...byId("themes").children]);
@@ -30,9 +42,5 @@ function apply(theme) {
   byId("theme").setAttribute("aria-label", label);
   byId("theme").title = label;
   for (const button of choices()) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === theme));
-  try {
-    theme === "auto" ? localStorage.removeItem("rmae-theme") : localStorage.setItem("rmae-theme", theme);
-  } catch {
-    // Storage is forbidden here: the choice lasts as long as the page.
-  }
+  remember("rmae-theme", theme === "auto" ? null : theme);
 }

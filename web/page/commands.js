@@ -17,6 +17,8 @@ export function createCommands() {
   const named = new Map();
   /** @type {Map<string, string>} */
   const byKey = new Map();
+  // Who dictates, or has shaky hands, can keep single characters to the canvas.
+  let letters = true;
 
   /** @param {string} name @param {Event} [event] */
   function run(name, event) {
@@ -32,8 +34,9 @@ export function createCommands() {
 
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || isTyping(event.target) || document.querySelector("dialog[open]")) return;
-    const name = byKey.get(keyName(event));
-    if (!name) return;
+    const key = keyName(event);
+    const name = byKey.get(key);
+    if (!name || (key.length === 1 && !letters && !(event.target instanceof HTMLCanvasElement))) return;
     event.preventDefault();
     run(name, event);
   });
@@ -45,6 +48,10 @@ export function createCommands() {
       for (const key of command.keys ?? []) byKey.set(key, name);
     },
     run,
+    /** @param {boolean} on whether single characters are commands wherever the focus is */
+    useLetters(on) {
+      letters = on;
+    },
     /** @param {string} name */
     has: (name) => named.has(name),
   };

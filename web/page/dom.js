@@ -64,3 +64,21 @@ export function isTyping(target) {
   if (target instanceof HTMLInputElement) return !["range", "checkbox", "radio", "button", "color"].includes(target.type);
   return target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
 }
+
+/** A preference from an earlier visit. @param {string} name @returns {string | null} */
+export function recall(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} name @param {string | null} value `null` forgets it */
+export function remember(name, value) {
+  try {
+    value === null ? localStorage.removeItem(name) : localStorage.setItem(name, value);
+  } catch {
+    // Storage is forbidden here: the preference lasts as long as the page.
+  }
+}

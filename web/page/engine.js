@@ -1,6 +1,6 @@
 // The only place that calls the Segmenter. Photos and masks, which are large, live here and not in the store.
 
-import { base } from "./dom.js";
+import { base, recall, remember } from "./dom.js";
 import { SHOWN_SIDE, createMaskRequests } from "./requests.js";
 import { createPainter } from "./paint.js";
 import { isEmpty } from "./store.js";
@@ -16,24 +16,6 @@ const WEIGHTS = "weights/rmae-ti.safetensors";
 const isAbort = (error) => error instanceof Error && error.name === "AbortError";
 /** @param {unknown} error @returns {string} */
 const messageOf = (error) => (error instanceof Error ? error.message : String(error));
-
-/** @param {string} name */
-function remembered(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
-/** @param {string} name @param {string} value */
-function remember(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // Storage is forbidden here: it is only a preference.
-  }
-}
 
 /** @typedef {{ name?: string, sha256?: string, file?: string, bytes?: number }} WeightsCard */
 
@@ -87,7 +69,7 @@ export function createEngine({ store, viewport, toast, announce }) {
       const [{ Segmenter }, card] = await Promise.all([import(new URL("../js/index.js", base).href), weights ? NO_CARD : weightsCard()]);
       const file = card.file ? new URL(`../weights/${card.file}`, base) : new URL(`../${WEIGHTS}`, base);
       segmenter = await Segmenter.load(weights ?? file, {
-        device: remembered("rmae-device") ?? "auto",
+        device: recall("rmae-device") ?? "auto",
         sha256: card.sha256,
         name: name ?? card.name,
         onProgress: (/** @type {any} */ progress) => store.setView({ progress }),
@@ -109,7 +91,16 @@ export function createEngine({ store, viewport, toast, announce }) {
       toast({ id: "device", text: `Now on ${loaded.device.kind === "webgpu" ? "WebGPU" : "the CPU"}: ${why}` });
       requests.request(true);
     });
-    loaded.addEventListener("status", (/** @type {any} */ { detail }) => detail && store.setView({ progress: detail.stage === "ready" ? null : detail }));
+    loaded.addEventListener("status", (/** @type {any} */ { detail }) => detail && heard(loaded, detail));
+  }
+
+  /** What the engine says unasked. @param {any} loaded @param {{ stage: string, message: string }} status */
+  function heard(loaded, { stage, message }) {
+    if (stage !== "error") return toast({ id: "engine", text: message });
+    // It will not come back by itself: the way on is a new one.
+    loaded.dispose();
+    if (loaded === segmenter) segmenter = encoded = null;
+    fail(new Error(message), "The engine stopped");
   }
 
   /**

@@ -109,8 +109,20 @@ export function mountObjects(app) {
     restoreFocus(list, focused);
   }
 
+  /** A result came in: the rows stay, so that a name being typed or a row being dragged does too. */
+  function refresh() {
+    const { document: made } = store.get();
+    const rows = [...list.children];
+    const same = rows.length === made.objects.length && rows.every((row, index) => row.dataset.id === String(made.objects[index].id));
+    if (!same || list.querySelector(".object.active")?.dataset.id !== (made.activeId === null ? undefined : String(made.activeId))) return render();
+    rows.forEach((row, index) => {
+      const part = row.querySelector(".object-facts");
+      if (part) part.textContent = facts(made.objects[index], made);
+    });
+  }
+
   orderByDragging(list, actions);
-  store.subscribe((_, { document }) => document && render());
+  store.subscribe((_, { document, reason }) => document && (reason === "patch" ? refresh() : render()));
   render();
 
   const withActive = (/** @type {(object: PromptedObject) => void} */ run) => () => {
@@ -118,7 +130,10 @@ export function mountObjects(app) {
     if (active) run(active);
   };
   commands.add("object-new", { keys: ["n"], run: actions.add });
-  commands.add("object-delete", { keys: ["Delete", "Backspace"], run: withActive(({ id }) => actions.remove(id)) });
+  const remove = withActive(({ id }) => actions.remove(id));
+  // Not while another part of the page has the focus: the key may be meant for it.
+  const isHere = (/** @type {Event | undefined} */ event) => !(event?.target instanceof Element) || !event.target.closest(".side, .topbar, .start") || list.contains(event.target);
+  commands.add("object-delete", { keys: ["Delete", "Backspace"], run: (event) => isHere(event) && remove() });
   commands.add("object-rename", { keys: ["F2"], run: withActive(({ id }) => (store.setView({ panel: "objects", sheet: true }), rename(id))) });
   for (let place = 1; place <= 9; place++) {
     const go = () => {
