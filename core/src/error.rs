@@ -64,6 +64,20 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A prompt that means nothing on its image: outside it, not a number, empty.
+    #[error("{prompt}: {problem}")]
+    Prompt {
+        /// Which one, e.g. `click 2 of object 1`.
+        prompt: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// An image or mask whose size, length or order of rows cannot be, or that is missing.
+    #[error("image: {0}")]
+    Image(String),
+    /// Something that this model was not trained to do.
+    #[error("the model cannot do this: {0}")]
+    Unsupported(String),
     /// The CPU executor failed inside candle.
     #[error("CPU executor: {0}")]
     Candle(#[from] candle_core::Error),

@@ -15,6 +15,7 @@ pub mod graph;
 pub mod model;
 pub mod ops;
 pub mod optim;
+pub mod prompt;
 pub mod regions;
 pub mod tensor;
 pub mod verify;
