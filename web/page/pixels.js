@@ -68,7 +68,7 @@ export function withAlpha(rgba, alpha) {
   const out = new Uint8Array(rgba.buffer, rgba.byteOffset, rgba.length);
   for (let i = 0; i < alpha.length; i++) {
     out[4 * i + 3] = alpha[i];
-    if (alpha[i] === 0) out.fill(0, 4 * i, 4 * i + 3);
+    if (alpha[i] === 0) out[4 * i] = out[4 * i + 1] = out[4 * i + 2] = 0;
   }
   return out;
 }

@@ -189,6 +189,7 @@ async function clearAll(app) {
   ];
   // Each for itself: a browser without one of them still clears the others.
   const results = await Promise.allSettled(jobs.map((job) => job()));
+  document.querySelector(".restore")?.remove();
   console.info("Cleared:", results.map(({ status }) => status).join(", "));
   app.toast({ kind: "good", id: "clear", text: "Nothing of this page is kept on this machine any more." });
 }

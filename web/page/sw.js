@@ -25,6 +25,7 @@ const isKept = ({ url }) => !/(^|\/)(sw\.js|test\/.*)$|\.(safetensors|py|md|map)
 
 /** @param {'current' | 'next'} name @returns {Promise<string | null>} */
 async function noted(name) {
+  if (!(await caches.has(NOTES))) return null; // not opened: that would make one where all was cleared
   const notes = await caches.open(NOTES);
   const note = await notes.match(address(`.note-${name}`));
   return note ? note.text() : null;
@@ -139,18 +140,19 @@ const isCard = (path) => /\/weights\/[^/]+\.json$/.test(path);
 
 /** From the network, and kept; from the store where the network fails or takes its time. @param {Request} request */
 async function freshCard(request) {
-  try {
-    const response = await fetch(request, { cache: "no-cache", signal: AbortSignal.timeout(CARD_MS) });
-    if (response.status !== 200) throw new Error(`${request.url}: ${response.status}`);
-    await response.clone().json();
+  const fresh = await fetch(request, { cache: "no-cache", signal: AbortSignal.timeout(CARD_MS) }).catch(() => null);
+  if (fresh && (await isJson(fresh))) {
     const version = await noted("current");
-    if (version) await (await caches.open(cacheName(version))).put(request.url, response.clone());
-    return response;
-  } catch (error) {
-    const kept = await current(request.url);
-    if (kept) return kept;
-    throw error;
+    if (version) await (await caches.open(cacheName(version))).put(request.url, fresh.clone());
+    return fresh;
   }
+  return (await current(request.url)) ?? fresh ?? Response.error();
+}
+
+/** @param {Response} response */
+async function isJson(response) {
+  const isComplete = async () => Boolean(await response.clone().json());
+  return response.status === 200 && (await isComplete().catch(() => false));
 }
 
 /** A new version begins when no tab shows the old one: their parts must not mix. */

@@ -153,4 +153,14 @@ test("the card of the weights is the host's newest, and the last good one withou
   assert.equal(await get("weights/w.json"), '{"bytes": 2}');
   server.online = false;
   assert.equal(await get("weights/w.json"), '{"bytes": 2}');
+  server.online = true;
+  assert.equal(await get("weights/none.json"), 404);
+});
+
+test("where all was cleared, answering makes no store anew", async () => {
+  const { get, caches, server } = await installed();
+  for (const name of await caches.keys()) await caches.delete(name);
+  server.files["page/app.js"] = "app 9";
+  assert.equal(await get("page/app.js"), "app 9");
+  assert.deepEqual(await caches.keys(), []);
 });
