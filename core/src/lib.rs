@@ -5,6 +5,7 @@
 //! any GPU that wgpu reaches (WGSL), natively and in the browser. The crate has no file system and
 //! no windows.
 
+pub mod checkpoint;
 pub mod config;
 pub mod cpu;
 pub mod error;

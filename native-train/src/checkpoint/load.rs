@@ -1,24 +1,15 @@
 //! Reading, and telling what is wrong with a file that cannot be read.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
+use rmae_core::Error as CoreError;
+use rmae_core::checkpoint::{Contents, WHOLE, keys, parse, read_model, stored_model};
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
-use rmae_core::tensor::{HostData, HostTensor};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 
-use super::{Checkpoint, VERSION, infer, keys};
+use super::Checkpoint;
 use crate::error::{Result, TrainError};
-
-/// A safetensors file in memory.
-struct Contents {
-    metadata: HashMap<String, String>,
-    tensors: Tensors,
-}
 
 /// Reads a whole checkpoint.
 ///
@@ -26,9 +17,10 @@ struct Contents {
 /// [`TrainError::Checkpoint`] saying what is wrong: truncated, of another version, no safetensors
 /// file, weights only; a core error naming a weight that is missing or of another shape.
 pub fn load(path: &Path) -> Result<Checkpoint> {
-    let Contents { metadata, mut tensors } = read(path)?;
     let problem = |text: &str| TrainError::checkpoint(path, text);
-    let model = stored_model(path, &metadata)?
+    let Contents { metadata, mut tensors } = parse(&read(path)?).map_err(|e| problem(&e))?;
+    let model = stored_model(&metadata)
+        .map_err(|e| problem(&e))?
         .ok_or_else(|| problem("holds no model configuration: it is no checkpoint of rmae"))?;
     let state = metadata
         .get(keys::STATE)
@@ -52,15 +44,13 @@ pub fn load_model(path: &Path) -> Result<(ModelConfig, Tensors)> {
         let checkpoint = newest(path)?.checkpoint;
         return Ok((checkpoint.model, checkpoint.weights));
     }
-    let Contents { metadata, mut tensors } = read(path)?;
-    tensors.remove(keys::COVERAGE);
-    take_prefixed(&mut tensors, keys::OPTIMIZER);
-    let model = match stored_model(path, &metadata)? {
-        Some(model) => model,
-        None => infer::model_config(&tensors).map_err(|problem| TrainError::checkpoint(path, problem))?,
-    };
-    model.validate()?;
-    Ok((model, tensors))
+    read_model(&read(path)?).map_err(|error| match error {
+        CoreError::Checkpoint { what, problem } if what == WHOLE => TrainError::checkpoint(path, problem),
+        CoreError::Checkpoint { what, problem } => {
+            TrainError::checkpoint(path, format!("its tensor {what} {problem}"))
+        }
+        other => other.into(),
+    })
 }
 
 fn check(path: &Path, model: &ModelConfig, weights: &Tensors) -> Result<()> {
@@ -75,72 +65,8 @@ fn take_prefixed(tensors: &mut Tensors, prefix: &str) -> Tensors {
     taken.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect()
 }
 
-fn stored_model(path: &Path, metadata: &HashMap<String, String>) -> Result<Option<ModelConfig>> {
-    let Some(version) = metadata.get(keys::VERSION) else { return Ok(None) };
-    if version != VERSION {
-        let problem = format!(
-            "is of version {version}, this program reads version {VERSION}; use the release of rmae that wrote it"
-        );
-        return Err(TrainError::checkpoint(path, problem));
-    }
-    let text = metadata.get(keys::MODEL).map_or("", String::as_str);
-    let model = serde_json::from_str(text);
-    model.map(Some).map_err(|e| TrainError::checkpoint(path, format!("its model configuration: {e}")))
-}
-
-fn read(path: &Path) -> Result<Contents> {
-    let bytes = fs::read(path).map_err(|e| TrainError::io("read", path, e))?;
-    parse(&bytes).map_err(|problem| TrainError::checkpoint(path, problem))
-}
-
-fn parse(bytes: &[u8]) -> std::result::Result<Contents, String> {
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x80, 0x02]) {
-        return Err("is a PyTorch file (.pth); convert it once with: python -c \"import torch, safetensors.torch as s; \
-                    d = torch.load('IN.pth', map_location='cpu', weights_only=False); \
-                    s.save_file({k: v.contiguous() for k, v in d.get('model', d).items()}, 'OUT.safetensors')\""
-            .into());
-    }
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| describe(&e, bytes))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| describe(&e, bytes))?;
-    let mut tensors = Tensors::new();
-    for (name, view) in file.iter() {
-        let tensor = host_tensor(&view).map_err(|problem| format!("tensor {name}: {problem}"))?;
-        tensors.insert(name.to_string(), tensor);
-    }
-    Ok(Contents { metadata: header.metadata().clone().unwrap_or_default(), tensors })
-}
-
-fn describe(error: &SafeTensorError, bytes: &[u8]) -> String {
-    let header_len = bytes.first_chunk::<8>().map_or(u64::MAX, |b| u64::from_le_bytes(*b));
-    let plausible = header_len < 100_000_000 && bytes.get(8).is_none_or(|&b| b == b'{');
-    match error {
-        SafeTensorError::MetadataIncompleteBuffer => {
-            "is truncated: its header promises more bytes than there are".into()
-        }
-        SafeTensorError::InvalidHeaderLength if plausible => "is truncated within its header".into(),
-        _ if bytes.is_empty() => "is empty".into(),
-        SafeTensorError::HeaderTooSmall => {
-            "is truncated, or no safetensors file: it is too short to have a header".into()
-        }
-        other => format!("is no safetensors file ({other})"),
-    }
-}
-
-fn host_tensor(view: &TensorView<'_>) -> std::result::Result<HostTensor, String> {
-    let bytes = view.data();
-    let data = match view.dtype() {
-        Dtype::F32 => HostData::F32(chunks(bytes, f32::from_le_bytes)),
-        Dtype::F64 => HostData::F64(chunks(bytes, f64::from_le_bytes)),
-        Dtype::F16 => HostData::F32(chunks(bytes, |b| f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => HostData::F32(chunks(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-        Dtype::U32 => HostData::U32(chunks(bytes, u32::from_le_bytes)),
-        other => return Err(format!("elements of type {other:?} are not supported")),
-    };
-    HostTensor::new(view.shape(), data).map_err(|e| e.to_string())
-}
-
-fn chunks<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks().0.iter().map(|&b| convert(b)).collect()
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| TrainError::io("read", path, e))
 }
 
 /// The newest readable checkpoint of a run.

@@ -4,7 +4,6 @@
 //! moments are `optimizer.exp_avg.<name>` and `optimizer.exp_avg_sq.<name>`; the rest stands in
 //! the metadata under `rmae.*`.
 
-mod infer;
 mod load;
 mod save;
 
@@ -16,19 +15,6 @@ pub use load::{Newest, has_checkpoints, load, load_model, newest};
 pub use save::{Part, export, path_of, prune, save, sweep, write_atomically, write_tensors_file};
 
 use crate::data::LoaderPosition;
-
-/// Version of the layout; a reader refuses others.
-pub const VERSION: &str = "1";
-
-/// Metadata keys. `format = "pt"` is what Hugging Face's readers ask for.
-pub(crate) mod keys {
-    pub(crate) const VERSION: &str = "rmae.version";
-    pub(crate) const MODEL: &str = "rmae.model";
-    pub(crate) const STATE: &str = "rmae.state";
-    pub(crate) const CONFIG: &str = "rmae.config";
-    pub(crate) const OPTIMIZER: &str = "optimizer.";
-    pub(crate) const COVERAGE: &str = "metrics.region_coverage";
-}
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,9 @@ use rmae_core::exec::Tensors;
 use rmae_core::tensor::{HostData, HostTensor};
 use safetensors::tensor::Dtype;
 
-use super::{Checkpoint, VERSION, keys};
+use rmae_core::checkpoint::{VERSION, keys};
+
+use super::Checkpoint;
 use crate::error::{Result, TrainError};
 
 type Metadata = BTreeMap<String, String>;

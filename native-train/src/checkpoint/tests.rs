@@ -189,8 +189,8 @@ fn the_configuration_is_told_from_shapes_of_a_plain_file() {
         ..tiny()
     };
     let weights = rmae_core::model::init_params(&model, 0).unwrap();
-    assert_eq!(infer::model_config(&weights).unwrap(), model);
+    assert_eq!(rmae_core::checkpoint::infer_config(&weights).unwrap(), model);
     let mut none = Tensors::new();
     none.insert("x".into(), HostTensor::new(&[1], HostData::F32(vec![0.0])).unwrap());
-    assert!(infer::model_config(&none).unwrap_err().contains("patch_embed"));
+    assert!(rmae_core::checkpoint::infer_config(&none).unwrap_err().contains("patch_embed"));
 }

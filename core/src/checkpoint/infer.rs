@@ -1,14 +1,17 @@
 //! The configuration of a weight file that does not state it, told from names and shapes.
 
-use rmae_core::config::{ModelConfig, Preset, RegionDecoder};
-use rmae_core::exec::Tensors;
+use crate::config::{ModelConfig, Preset, RegionDecoder};
+use crate::exec::Tensors;
 
 /// Width of a head in every encoder of the papers but the largest.
 const HEAD_DIM: usize = 64;
 
-/// Tells the configuration. Numbers of heads leave no trace in the shapes: they are those of the
+/// Tells the configuration of a file that does not state it. Numbers of heads leave no trace in the shapes: they are those of the
 /// papers (ViT: a head for each 64 channels, 16 in ViT-H; decoders: 16 for pixels, 8 for regions).
-pub(super) fn model_config(weights: &Tensors) -> Result<ModelConfig, String> {
+///
+/// # Errors
+/// What is missing, as the end of a sentence that begins with the file's name.
+pub fn infer_config(weights: &Tensors) -> Result<ModelConfig, String> {
     let shape = |name: &str| weights.get(name).map(|t| t.shape().to_vec());
     let Some([embed_dim, _, patch_size, _]) = shape("patch_embed.proj.weight").and_then(four) else {
         return Err(
