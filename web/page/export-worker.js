@@ -1,5 +1,6 @@
-// Writes PNG files of masks, cut-outs and labels off the page's own thread: 50 megapixels take seconds.
-// Messages in: any number of { mask }, then one { job }. Out: { done } from 0 to 1, then { blob } or { error }.
+// Writes PNG files of masks, cut-outs and labels, and reads masks, off the page's own thread: 50 megapixels
+// take seconds. Messages in: any number of { mask }, then one { job }. Out: { done } from 0 to 1, then
+// { result } or { error }.
 
 import { alphaRows, boundingBox, labelBytes, union, withAlpha } from "./pixels.js";
 import { encodePng } from "./png.js";
@@ -9,6 +10,7 @@ import { encodePng } from "./png.js";
 /**
  * @typedef {{ kind: 'mask' }
  *   | { kind: 'cutout', photo: Blob, soft: boolean, crop: boolean }
+ *   | { kind: 'read', file: Blob, width: number, height: number }
  *   | { kind: 'labels', width: number, height: number, labels: Uint16Array, depth: 8 | 16 }} Job
  */
 
@@ -20,6 +22,7 @@ const onProgress = (/** @type {number} */ done) => postMessage({ done });
 function run(job) {
   if (job.kind === "mask") return maskPng(union(masks));
   if (job.kind === "cutout") return cutoutPng(union(masks), job);
+  if (job.kind === "read") return readMask(job);
   return labelsPng(job);
 }
 
@@ -51,7 +54,7 @@ function grown(box, { width, height }) {
 
 /**
  * Pixels of the photo, strip by strip: phones have no canvas for the whole of a large one.
- * @param {ImageBitmap} photo @param {Mask} mask @param {Area} area
+ * @param {ImageBitmap} photo @param {{ width: number, height: number }} mask @param {Area} area
  */
 function strips(photo, mask, { x, y, width }) {
   if (photo.width !== mask.width || photo.height !== mask.height) throw new Error(`the photo has ${photo.width} × ${photo.height} pixels, the mask ${mask.width} × ${mask.height}`);
@@ -74,10 +77,35 @@ function columns(rows, stride, { x, width }) {
   return out;
 }
 
+/**
+ * A mask from a picture: what is opaque in a cut-out, what is light in any other.
+ * @param {Extract<Job, { kind: 'read' }>} job @returns {Promise<Mask>}
+ */
+async function readMask({ file, width, height }) {
+  const bitmap = await createImageBitmap(file).catch(() => {
+    throw new Error("it is no picture that this browser can read");
+  });
+  if (bitmap.width !== width || bitmap.height !== height) throw new Error(`it has ${bitmap.width} × ${bitmap.height} pixels, the photo ${width} × ${height}`);
+  const [opaque, light] = [new Uint8Array(width * height), new Uint8Array(width * height)];
+  const strip = strips(bitmap, { width, height }, { x: 0, y: 0, width, height });
+  const rows = Math.max(1, Math.floor(2 ** 20 / width));
+  for (let y = 0; y < height; y += rows) {
+    const rgba = strip(y, Math.min(rows, height - y));
+    for (let i = 0, at = y * width; i < rgba.length; i += 4, at++) {
+      opaque[at] = rgba[i + 3] > 127 ? 255 : 0;
+      light[at] = rgba[i] + rgba[i + 1] + rgba[i + 2] > 382 ? 255 : 0;
+    }
+  }
+  bitmap.close();
+  const data = opaque.includes(0) ? opaque : light;
+  if (!data.includes(255)) throw new Error("nothing in it is light or opaque");
+  return { width, height, data };
+}
+
 onmessage = async ({ data: { mask, job } }) => {
   if (mask) return void masks.push(mask);
   try {
-    postMessage({ blob: await run(job) });
+    postMessage({ result: await run(job) });
   } catch (error) {
     postMessage({ error: error instanceof Error ? error.message : String(error) });
   }

@@ -44,6 +44,12 @@ const SECTIONS = /** @type {[string, [string, string[]][]][]} */ ([
     ["Undo", ["Ctrl", "Z"]],
     ["Redo", ["Ctrl", "Shift", "Z"]],
   ]],
+  ["Page", [
+    ["Open a photo", ["Ctrl", "O"]],
+    ["Paste a photo", ["Ctrl", "V"]],
+    ["Save the session", ["Ctrl", "S"]],
+    ["Tour", ["T"]],
+  ]],
   ["Touch", [
     ["Click, box or brush", ["One finger"]],
     ["Zoom and pan", ["Two fingers"]],

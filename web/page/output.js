@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { download } from "./files.js";
+import { inWorker } from "./in-worker.js";
 import { baseName } from "./pixels.js";
 import { activeObject, isEmpty } from "./store.js";
 
@@ -44,21 +45,12 @@ async function makeCutout({ engine }, job) {
 }
 
 /**
- * A PNG, made by a worker of its own, which ends with it.
+ * A PNG of a job's masks.
  * @param {Job} job @param {import("./export-worker.js").Job} work @param {Transferable[]} [transfer] @returns {Promise<Blob>}
  */
-function png({ objects, signal, onProgress }, work, transfer = []) {
-  const worker = new Worker(new URL("export-worker.js", import.meta.url), { type: "module" });
-  /** @type {Promise<Blob>} */
-  const made = new Promise((resolve, reject) => {
-    worker.onmessage = ({ data: { done, blob, error } }) => (blob ? resolve(blob) : error === undefined ? onProgress(done) : reject(new Error(error)));
-    worker.onerror = (event) => reject(new Error(event.message || "the browser has too little memory for it"));
-    signal.addEventListener("abort", () => reject(signal.reason));
-    // One at a time: copies of many large masks in one go would stop the page for a while.
-    if (work.kind !== "labels") for (const { full } of objects) worker.postMessage({ mask: full });
-    worker.postMessage({ job: work }, transfer);
-  });
-  return made.finally(() => worker.terminate());
+function png(job, work, transfer) {
+  const masks = work.kind === "labels" ? [] : job.objects.map(({ full }) => full);
+  return inWorker(work, { ...job, masks, transfer });
 }
 
 /** @param {Job} job */

@@ -3,10 +3,11 @@
 import { el, icon } from "./dom.js";
 import { complain, download, headOf, inspect, pick, sha256 } from "./files.js";
 import * as kept from "./kept.js";
+import { inWorker } from "./in-worker.js";
 import { baseName } from "./pixels.js";
 import { BadSession, readSession, writeSession } from "./session-file.js";
 import { sizeOf, sniff } from "./sniff.js";
-import { isEmpty } from "./store.js";
+import { addObject, isEmpty, noPrompts } from "./store.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {ReturnType<typeof readSession>} Session */
@@ -18,6 +19,7 @@ let embed = true;
 export async function mount(root, app) {
   const save = el("button", { type: "button", class: "button", "data-testid": "save-session", onclick: () => saveSession(app) }, icon("save"), "Save session");
   const load = el("button", { type: "button", class: "button", "data-testid": "load-session", onclick: () => pickSession(app) }, icon("folder"), "Load session");
+  const mask = el("button", { type: "button", class: "button", "data-testid": "load-mask", onclick: () => loadMask(app) }, icon("image"), "Use a mask as prompt");
   const inside = el("input", { type: "checkbox", checked: embed, onchange: () => (embed = inside.checked) });
   root.classList.add("stack");
   root.append(
@@ -25,9 +27,11 @@ export async function mount(root, app) {
     el("p", { class: "quiet-text small" }, "Objects, names and prompts in one file, to go on with later or elsewhere."),
     el("label", { class: "check" }, inside, "With the photo inside"),
     el("div", { class: "row" }, save, load),
+    el("p", { class: "quiet-text small" }, "Have a mask already? It can be a prompt, and be mended by clicks."),
+    el("div", { class: "row" }, mask),
   );
   app.commands.add("save-session", { keys: ["Ctrl+s"], title: "Save the session", run: () => saveSession(app) });
-  const update = () => (save.disabled = !app.store.get().document.image);
+  const update = () => (save.disabled = mask.disabled = !app.store.get().document.image);
   app.store.subscribe((_, change) => change.document && update());
   update();
   keepGoing(app);
@@ -116,6 +120,21 @@ function askForPhoto(app, session) {
     if (file) await applyTo(app, session, file);
   };
   app.toast({ id: "session", text, action: { label: "Choose the photo", run } });
+}
+
+/** A picture as the prompt of a new object. @param {App} app */
+async function loadMask(app) {
+  const file = await pick({ accept: "image/png,image/*" });
+  const image = app.store.get().document.image;
+  if (!file || !image) return;
+  try {
+    const mask = await inWorker({ kind: "read", file, width: image.width, height: image.height });
+    if (app.store.get().document.image !== image) return;
+    app.store.dispatch("load mask", (draft) => void addObject(draft, { name: baseName(file.name).slice(0, 40), prompts: { ...noPrompts(), mask } }));
+    app.toast({ kind: "good", id: "mask", text: `${file.name} is the prompt of a new object.` });
+  } catch (error) {
+    app.toast({ kind: "error", id: "mask", text: `${file.name} cannot be a mask here: ${/** @type {Error} */ (error).message}.` });
+  }
 }
 
 /** A photo that the visitor says it is: another size cannot be right. @param {App} app @param {Session} session @param {File} file */
