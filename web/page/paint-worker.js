@@ -37,7 +37,27 @@ async function mask({ data, width, height, colour }) {
   for (let index = 0; index < data.length; index++) if (data[index]) pixels[index] = word;
   const fill = await createImageBitmap(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height));
   const lines = contours(data, width, height).map((line) => thinned(line, OUTLINE_SLACK));
-  return [{ fill, lines, width, height }, [fill, ...lines.map((line) => line.buffer)]];
+  return [{ fill, lines, width, height, ...extent(lines, data) }, [fill, ...lines.map((line) => line.buffer)]];
+}
+
+/**
+ * How many pixels are in, and the box around them.
+ * @param {Float32Array[]} lines @param {Uint8Array} data
+ */
+function extent(lines, data) {
+  let area = 0;
+  for (let index = 0; index < data.length; index++) area += data[index] ? 1 : 0;
+  if (area === 0) return { area, box: null };
+  const box = [Infinity, Infinity, 0, 0];
+  for (const line of lines) {
+    for (let index = 0; index < line.length; index += 2) {
+      box[0] = Math.min(box[0], line[index]);
+      box[1] = Math.min(box[1], line[index + 1]);
+      box[2] = Math.max(box[2], line[index]);
+      box[3] = Math.max(box[3], line[index + 1]);
+    }
+  }
+  return { area, box: box.map(Math.round) };
 }
 
 const jobs = { photo, mask };

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{ width: number, height: number, bitmaps: ImageBitmap[] }} Photo the largest bitmap first
- * @typedef {{ fill: ImageBitmap, path: Path2D, width: number, height: number }} MaskArt the path in pixels of the mask
+ * @typedef {{ fill: ImageBitmap, path: Path2D, width: number, height: number, area: number, box: number[] | null }} MaskArt in pixels of the mask
  */
 
 export function createPainter() {

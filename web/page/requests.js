@@ -51,7 +51,9 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
   let flight = null;
   /** @type {Promise<void> | null} */
   let running = null;
-  let [generation, hoverTimer, hoverTurn, wanted] = [0, 0, 0, false];
+  let [generation, hoverTurn, wanted] = [0, 0, false];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let hoverTimer;
 
   const objects = () => store.get().document.objects;
 
@@ -100,20 +102,33 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
   const find = (draft, id) => draft.objects.find((object) => object.id === id) ?? {};
 
   /** @param {PromptedObject} object @param {string} key @param {Result} result */
-  async function accept({ id, colour, result: before }, key, result) {
+  async function accept({ id, colour }, key, result) {
     const turn = generation;
     masks.set(id, result.mask);
     shown.set(id, { key, colour });
     cache.delete(key);
     cache.set(key, result);
     trim();
-    const { score, area, box } = result;
-    if (!before || before.score !== score || before.area !== area) store.patch((draft) => void (find(draft, id).result = { score, area, box }));
     const art = await painter.mask(result.mask, colour);
     const now = shown.get(id);
     if (turn !== generation || now?.key !== key || now.colour !== colour) return art.fill.close();
     viewport.setMask(id, art);
+    note(id, result.score, art);
     if (id === store.get().document.activeId) viewport.setPreview(null);
+  }
+
+  /** In pixels of the photo, of which the mask may be a reduced one. @param {number} id @param {number} score @param {import("./paint.js").MaskArt} art */
+  function note(id, score, { area, box, width, height }) {
+    const { objects, image } = store.get().document;
+    const before = objects.find((object) => object.id === id)?.result;
+    if (!image) return;
+    const [sx, sy] = [image.width / width, image.height / height];
+    const result = {
+      score,
+      area: Math.round(area * sx * sy),
+      box: box && /** @type {[number, number, number, number]} */ (box.map((side, index) => Math.round(side * (index % 2 ? sy : sx)))),
+    };
+    if (!before || before.score !== score || before.area !== result.area) store.patch((draft) => void (find(draft, id).result = result));
   }
 
   /** The oldest results go; they can be made again. */
@@ -212,7 +227,7 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
       hoverTurn++;
       wish = null;
       if (!at) return viewport.setPreview(null);
-      hoverTimer = window.setTimeout(() => {
+      hoverTimer = setTimeout(() => {
         wish = at;
         pump();
       }, PREVIEW_DELAY_MS);

@@ -73,7 +73,8 @@ function device({ device: info, busy, error }) {
   const button = byId("device");
   const name = info ? (info.kind === "webgpu" ? "WebGPU" : "CPU") : error ? "No engine" : "Starting";
   text(byId("device-name"), name);
-  text(byId("device-why"), info?.reason || info?.name || "");
+  // The reason is a sentence of its own; here it goes on from the name.
+  text(byId("device-why"), (info?.reason || info?.name || "").replace(/^On (the CPU|WebGPU)[,:]?\s*/, "").replace(/\.$/, ""));
   button.dataset.state = error && !info ? "bad" : busy ? "busy" : info ? "ready" : "busy";
   button.title = info ? `${info.name}. ${info.reason ?? ""}` : "";
 }
