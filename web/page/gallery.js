@@ -29,7 +29,7 @@ async function loadIndex() {
 
 /** @param {Item} item @param {number} i @param {import("./app.js").App} app */
 function button(item, i, app) {
-  const image = el("img", { src: FOLDER + item.thumb, alt: item.alt, width: 240, height: 160, decoding: "async" });
+  const image = el("img", { src: FOLDER + item.thumb, alt: item.alt, width: 240, height: 160, decoding: "async", draggable: false });
   const open = () => choose(item, made, app);
   const made = el(
     "button",

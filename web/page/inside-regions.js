@@ -1,6 +1,6 @@
 // Regions: the segments of Felzenszwalb and Huttenlocher that the model was trained with, made live.
 
-import { el } from "./dom.js";
+import { el, icon } from "./dom.js";
 import { latest } from "./latest.js";
 import { labelColour } from "./pixels.js";
 import { canvasFrom, overlay, pointing } from "./stage-art.js";
@@ -23,10 +23,18 @@ export function regionsView(app) {
   /** @type {HTMLCanvasElement | null} */
   let colours = null;
   let pointed = -1;
+  /** Labels and pixels of each, by size. @type {number[]} */
+  let order = [];
+  /** @type {Uint32Array} */
+  let areas = new Uint32Array(0);
 
   const scale = el("input", { type: "range", id: "region-scale", min: 0, max: SCALES.length - 1, step: 1, value: FIRST, oninput: ask });
   const value = el("output", { class: "numbers", for: "region-scale" });
-  const note = el("p", { class: "small", role: "status" });
+  const note = el("p", { class: "small quiet-text", role: "status" });
+  /** For keys and small screens: the regions by size, the largest first. */
+  const which = el("input", { type: "range", id: "region-which", "data-testid": "region-which", min: 1, max: 1, step: 1, value: 1, oninput: () => point(order[which.valueAsNumber - 1] ?? -1) });
+  const size = el("output", { class: "numbers", for: "region-which" });
+  const take = el("button", { type: "button", class: "button", "data-testid": "region-use", onclick: () => use(pointed < 0 ? (order[0] ?? -1) : pointed) }, icon("add"), "Use as a prompt");
   const root = el(
     "div",
     { class: "stack" },
@@ -34,6 +42,8 @@ export function regionsView(app) {
     el("label", { class: "field" }, el("span", { class: "spread" }, "Scale", value), scale),
     note,
     el("p", { class: "small quiet-text" }, "Point at a region to see it alone. Click it, and it becomes the prompt of a new object."),
+    el("label", { class: "field" }, el("span", { class: "spread" }, "Region, by size", size), which),
+    el("div", { class: "row" }, take),
   );
 
   const work = latest((/** @type {number} */ wanted) => engine.segmenter.regions({ scale: wanted }), {
@@ -41,7 +51,7 @@ export function regionsView(app) {
     failed: (error) => (note.textContent = `This did not work: ${/** @type {Error} */ (error).message}`),
     busy: (busy) => root.classList.toggle("working", busy),
   });
-  const pointer = pointing(app, { over: look, out: () => look(-1, -1), click: use });
+  const pointer = pointing(app, { over: (x, y) => point(labelAt(x, y)), out: () => point(-1), click: (x, y) => use(labelAt(x, y)) });
 
   function ask() {
     const wanted = SCALES[scale.valueAsNumber];
@@ -54,9 +64,13 @@ export function regionsView(app) {
   function show(made) {
     regions = made;
     colours = canvasFrom(coloured(made));
-    pointed = -1;
-    note.textContent = `${made.count} regions.`;
-    stage.set([colours], { smooth: false });
+    areas = areasOf(made);
+    order = Array.from(areas.keys()).sort((a, b) => areas[b] - areas[a]);
+    which.max = String(made.count);
+    which.valueAsNumber = 1;
+    note.textContent = made.count === 1 ? "One region." : `${made.count} regions.`;
+    pointed = 0;
+    point(-1);
   }
 
   /** @param {number} x @param {number} y image pixels @returns {number} the label there, or -1 */
@@ -68,17 +82,19 @@ export function regionsView(app) {
     return regions.labels[line * regions.width + column];
   }
 
-  /** @param {number} x @param {number} y */
-  function look(x, y) {
-    const label = labelAt(x, y);
+  /** Shows one region alone, or all. @param {number} label -1 for all */
+  function point(label) {
     if (label === pointed || !regions) return;
     pointed = label;
     stage.set([label < 0 ? colours : canvasFrom(alone(regions, label))], { smooth: false });
+    if (label >= 0) which.valueAsNumber = order.indexOf(label) + 1;
+    const share = label < 0 ? "" : `${((100 * areas[label]) / regions.labels.length).toFixed(1)} % of the photo`;
+    size.textContent = share;
+    which.setAttribute("aria-valuetext", share ? `${which.value} of ${regions.count}, ${share}` : `all ${regions.count}`);
   }
 
-  /** @param {number} x @param {number} y */
-  function use(x, y) {
-    const label = labelAt(x, y);
+  /** @param {number} label */
+  function use(label) {
     if (label < 0 || !regions) return;
     const mask = maskOf(regions, label);
     let name = "";
@@ -135,6 +151,13 @@ function alone({ width, height, labels }, label) {
     else if (labels[i + 1] !== label || labels[i - 1] !== label || labels[i + width] !== label || labels[i - width] !== label) words[i] = line;
   }
   return image;
+}
+
+/** Pixels of each region. @param {Regions} regions */
+function areasOf({ labels, count }) {
+  const areas = new Uint32Array(count);
+  for (let i = 0; i < labels.length; i++) areas[labels[i]] += 1;
+  return areas;
 }
 
 /** @param {Regions} regions @param {number} label */
