@@ -3,6 +3,9 @@
 /** The page's own folder, so that relative names work under any path. */
 export const base = new URL(".", import.meta.url);
 
+/** Fingers tap. */
+export const CLICK = globalThis.matchMedia?.("(pointer: coarse)").matches ? "Tap" : "Click";
+
 /** @param {string} id @returns {HTMLElement} an element that index.html promises */
 export function byId(id) {
   const element = document.getElementById(id);

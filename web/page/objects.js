@@ -1,6 +1,6 @@
 // The list of objects: choose, name, colour, hide, order, delete.
 
-import { byId, el, icon, iconButton } from "./dom.js";
+import { byId, CLICK, el, icon, iconButton } from "./dom.js";
 import { orderByDragging } from "./reorder.js";
 import { activeObject, addObject, isEmpty, noPrompts } from "./store.js";
 
@@ -79,7 +79,7 @@ export function mountObjects(app) {
   const host = byId("objects-panel");
   const list = el("ol", { class: "objects", id: "object-list", "data-testid": "object-list", "aria-label": "Objects, the first on top" });
   const add = el("button", { type: "button", class: "button", "data-testid": "new-object", "aria-keyshortcuts": "N", onclick: () => actions.add() }, icon("add"), "New");
-  const empty = el("div", { class: "empty" }, icon("click"), el("h3", {}, "No objects yet"), el("p", {}, "Click something in the photo, or drag a box around it."));
+  const empty = el("div", { class: "empty" }, icon("click"), el("h3", {}, "No objects yet"), el("p", {}, `${CLICK} something in the photo, or drag a box around it.`));
   host.append(el("div", { class: "panel-head" }, el("h2", {}, "Objects"), add), empty, list, hints());
   let renaming = 0;
 

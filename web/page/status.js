@@ -1,11 +1,9 @@
 // The status line, the loading bar, and what is shown when something failed.
 
-import { byId, el, icon } from "./dom.js";
+import { byId, CLICK, el, icon } from "./dom.js";
 import { activeObject, isEmpty } from "./store.js";
 
 const TITLE = document.title;
-/** Fingers tap. */
-const CLICK = matchMedia("(pointer: coarse)").matches ? "Tap" : "Click";
 
 /** @param {number} bytes */
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;

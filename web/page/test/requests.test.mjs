@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMaskRequests } from "../requests.js";
-import { activeObject, addObject, createStore } from "../store.js";
+import { activeObject, addObject, createStore, emptyDocument } from "../store.js";
 
 const tick = (ms = 0) => new Promise((resume) => setTimeout(resume, ms));
 
 /** A page without a page: `calls` are answered by the test, or at once. */
-function fresh({ answer = true } = {}) {
+function fresh({ answer = true, deaf = false } = {}) {
   const store = createStore({ now: () => 0 });
   store.open({ name: "a.jpg", width: 8, height: 4 });
   const [shown, calls, failures] = [new Map(), [], []];
@@ -19,7 +19,7 @@ function fresh({ answer = true } = {}) {
   const result = (prompts) => ({ mask: { width: 4, height: 2, data: new Uint8Array(8).fill(255, 0, prompts.points.length) }, score: 0.5, ms: 1 });
   const predict = (prompts, options) =>
     new Promise((resolve, reject) => {
-      options.signal.addEventListener("abort", () => reject(Object.assign(new Error("stopped"), { name: "AbortError" })));
+      if (!deaf) options.signal.addEventListener("abort", () => reject(Object.assign(new Error("stopped"), { name: "AbortError" })));
       const call = { prompts, options, finish: () => resolve(prompts.map(result)), fail: (why) => reject(new Error(why)) };
       calls.push(call);
       if (answer) call.finish();
@@ -115,14 +115,19 @@ test("a failure is told once, and not tried again by itself", async () => {
 });
 
 test("what comes in for a photo that is gone is thrown away", async () => {
-  const { store, requests, calls, shown } = fresh({ answer: false });
+  const { store, requests, calls, shown } = fresh({ answer: false, deaf: true });
   click(store);
   await tick();
   requests.forget();
-  store.open({ name: "b.jpg", width: 8, height: 4 });
+  const other = emptyDocument();
+  addObject(other).prompts.points.push({ x: 1, y: 1, positive: true }, { x: 2, y: 2, positive: true });
+  store.open({ name: "b.jpg", width: 8, height: 4 }, other);
   calls[0].finish();
-  await requests.settled();
+  await tick();
   assert.equal(shown.size, 0);
+  calls[1].finish();
+  await requests.settled();
+  assert.equal(shown.get(1).area, 2);
 });
 
 test("the preview has the click under the pointer added, and gives way to a real request", async () => {
@@ -145,7 +150,7 @@ test("the preview has the click under the pointer added, and gives way to a real
 });
 
 test("a deleted object's mask goes, and its result is not waited for", async () => {
-  const { store, requests, calls, shown } = fresh({ answer: false });
+  const { store, requests, calls, shown, failures } = fresh({ answer: false });
   click(store);
   await tick();
   store.dispatch("delete", (draft) => void draft.objects.splice(0, 1));
@@ -154,4 +159,5 @@ test("a deleted object's mask goes, and its result is not waited for", async () 
   await tick();
   assert.equal(shown.size, 0);
   assert.equal(requests.masks.size, 0);
+  assert.deepEqual(failures, []);
 });
