@@ -58,7 +58,7 @@ def thumbnail(image):
     w, h = image.size
     wide = min(w, h * THUMB[0] / THUMB[1])
     high = wide * THUMB[1] / THUMB[0]
-    left, top = (w - wide) / 2, (h - high) * 0.35
+    left, top = (w - wide) / 2, (h - high) * 0.15
     return image.resize(THUMB, Image.LANCZOS, (left, top, left + wide, top + high))
 
 

@@ -21,7 +21,16 @@ export function imageAsked(value, base) {
     const reason = `This page loads nothing from other sites, not even ${url.host}: so nothing can leak. Save the picture, then drop it here.`;
     return { kind: "refused", reason };
   }
-  return { kind: "fetch", url, name: decodeURIComponent(url.pathname.split("/").at(-1) || "photo") };
+  return { kind: "fetch", url, name: decoded(url.pathname.split("/").at(-1) || "photo") };
+}
+
+/** @param {string} text which may be no valid encoding */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Data addresses are read here: the page's security policy lets nothing fetch them. @param {string} href */

@@ -10,7 +10,8 @@ const FOLDER = "gallery/";
 /** @param {HTMLElement} root @param {import("./app.js").App} app */
 export async function mount(root, app) {
   const list = el("ul", { class: "gallery", "aria-label": "Photos to try" });
-  root.replaceChildren(el("h3", { class: "gallery-title" }, "Or try one of these"), list);
+  const terms = el("p", { class: "quiet-text small gallery-terms" }, "Photos are CC0 or in the public domain; the still life and the lake were drawn for this page.");
+  root.replaceChildren(el("h3", { class: "gallery-title" }, "Or try one of these"), list, terms);
   list.append(...Array.from({ length: 8 }, () => el("li", { class: "gallery-waiting", "aria-hidden": "true" })));
   try {
     const items = await loadIndex();

@@ -74,7 +74,7 @@ async function makeLabels(app, job) {
 
 /** @param {HTMLElement} root @param {App} app */
 export function mount(root, app) {
-  const scope = segmented("What to export", [["all", "All objects"], ["active", "Active one"]], wishes.all ? "all" : "active", (value) => (wishes.all = value === "all"));
+  const scope = segmented("What to export", [["all", "All objects"], ["active", "Active object"]], wishes.all ? "all" : "active", (value) => (wishes.all = value === "all"));
   const busy = progressRow();
   const rows = FORMATS.map((format) => formatRow(format, () => save(app, format, busy)));
   const copies = [copyButton(app, "png", "Copy the mask", busy), copyButton(app, "cutout", "Copy the cut-out", busy)];

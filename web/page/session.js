@@ -13,6 +13,8 @@ import { addObject, isEmpty, noPrompts } from "./store.js";
 /** @typedef {ReturnType<typeof readSession>} Session */
 
 const KEEP_AFTER_MS = 800;
+/** Larger photos take too long to decode for a thumbnail. */
+const SMALL_BYTES = 6e6;
 let embed = true;
 
 /** @param {HTMLElement} root @param {App} app */
@@ -177,7 +179,7 @@ function keepGoing(app) {
   };
   app.store.subscribe((_, change) => {
     if (!change.document || change.reason === "patch") return;
-    changed = change.reason !== "open";
+    changed = true;
     clearTimeout(timer);
     timer = window.setTimeout(keep, KEEP_AFTER_MS);
   });
@@ -204,6 +206,20 @@ async function offerLast(app) {
     el("div", { class: "row" }, el("button", { type: "button", class: "button primary", "data-testid": "restore-go", onclick: go }, "Go on"), el("button", { type: "button", class: "button", onclick: forget }, "Forget it")),
   );
   document.querySelector("#start .lead")?.after(card);
+  card.prepend(...(await thumbnail(blob)));
+}
+
+/** A small picture, if it can be had cheaply. @param {Blob} blob @returns {Promise<Node[]>} */
+async function thumbnail(blob) {
+  if (blob.size > SMALL_BYTES) return [];
+  const bitmap = await createImageBitmap(blob).catch(() => null);
+  if (!bitmap) return [];
+  const canvas = el("canvas", { width: 132, height: 96, "aria-hidden": "true" });
+  const scale = Math.max(132 / bitmap.width, 96 / bitmap.height);
+  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+  canvas.getContext("2d").drawImage(bitmap, (132 - width) / 2, (96 - height) / 2, width, height);
+  bitmap.close();
+  return [canvas];
 }
 
 /** @param {number} ms */
