@@ -122,7 +122,7 @@ export function createEngine({ store, viewport, toast, announce }) {
       if (turn !== opening) return false;
       store.setView({ busy: "" });
       console.warn(error);
-      toast({ kind: "error", id: "open", text: `${name ?? "That"} could not be opened: ${messageOf(error)} JPEG, PNG, WebP, AVIF and GIF pictures work.` });
+      toast({ kind: "error", id: "open", text: `${name ?? "That"} could not be opened: ${messageOf(error)}` });
       return false;
     }
   }
@@ -130,7 +130,7 @@ export function createEngine({ store, viewport, toast, announce }) {
   /** @param {URL | string} url @returns {Promise<Blob>} */
   async function fetched(url) {
     const answer = await fetch(url);
-    if (!answer.ok) throw new Error(`the server answered ${answer.status} for ${url}.`);
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}.`);
     return answer.blob();
   }
 

@@ -11,7 +11,9 @@ const MOST_PIXELS = 120e6;
 
 /** @param {{ blob: Blob }} job */
 async function photo({ blob }) {
-  const whole = await createImageBitmap(blob);
+  const whole = await createImageBitmap(blob).catch(() => {
+    throw new Error("it is no picture that this browser can read. JPEG, PNG, WebP, AVIF and GIF work.");
+  });
   const { width, height } = whole;
   const bitmaps = [whole];
   while (Math.max(bitmaps[bitmaps.length - 1].width, bitmaps[bitmaps.length - 1].height) >= 2 * SMALLEST) bitmaps.push(half(bitmaps[bitmaps.length - 1]));

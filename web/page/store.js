@@ -64,6 +64,24 @@ export function copy(value) {
 }
 
 /**
+ * `after` with every part that is as it was before replaced by that one, so that hundreds of states of a
+ * document with long scribbles are not hundreds of copies of them.
+ * @template T @param {any} before @param {T} after @returns {T}
+ */
+export function shared(before, after) {
+  if (before === after || before === null || after === null || typeof before !== "object" || typeof after !== "object") return after;
+  if (ArrayBuffer.isView(after) || Array.isArray(before) !== Array.isArray(after)) return after;
+  const [old, now] = [Object.keys(before), Object.keys(after)];
+  const made = /** @type {any} */ (after);
+  let same = old.length === now.length;
+  for (const name of now) {
+    made[name] = shared(before[name], made[name]);
+    same &&= Object.is(made[name], before[name]);
+  }
+  return same ? before : after;
+}
+
+/**
  * Adds an object to a draft and makes it the active one.
  * @param {Document} draft @param {Partial<PromptedObject>} [given] @returns {PromptedObject}
  */
@@ -165,7 +183,7 @@ export function createStore({ now = () => performance.now() } = {}) {
     dispatch(label, mutate, { merge = "" } = {}) {
       const draft = copy(history.document);
       if (mutate(draft) === false) return false;
-      history.push(label, draft, merge, now());
+      history.push(label, shared(history.document, draft), merge, now());
       tell({ label });
       return true;
     },
@@ -174,7 +192,7 @@ export function createStore({ now = () => performance.now() } = {}) {
     patch(mutate) {
       const draft = copy(history.document);
       if (mutate(draft) === false) return;
-      history.patch(() => draft);
+      history.patch((before) => shared(before, draft));
       tell({ reason: "patch" });
     },
 

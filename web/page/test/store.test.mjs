@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { activeObject, addObject, COLOURS, copy, createStore, HISTORY } from "../store.js";
+import { activeObject, addObject, COLOURS, copy, createStore, HISTORY, shared } from "../store.js";
 
 const photo = { name: "a.jpg", width: 40, height: 30 };
 
@@ -129,6 +129,29 @@ test("copies share the bytes of masks and nothing else", () => {
   const other = copy(value);
   assert.notEqual(other.list[0].mask, mask);
   assert.equal(other.list[0].mask.data, mask.data);
+});
+
+test("what a step leaves alone is the same object before and after", () => {
+  const { store } = fresh();
+  add(store, "a");
+  store.dispatch("scribble", (draft) => void draft.objects[0].prompts.scribbles.push({ points: [[1, 2], [3, 4]], width: 2, positive: true }));
+  add(store, "b");
+  const before = store.get().document;
+  store.dispatch("click", (draft) => void activeObject(draft).prompts.points.push({ x: 1, y: 2, positive: true }));
+  const after = store.get().document;
+  assert.equal(after.objects[0], before.objects[0]);
+  assert.notEqual(after.objects[1], before.objects[1]);
+  assert.equal(after.objects[1].prompts.boxes, before.objects[1].prompts.boxes);
+  store.dispatch("delete", (draft) => void draft.objects.splice(0, 1));
+  assert.deepEqual(names(store), ["b"]);
+  assert.deepEqual(store.get().document.objects[0], after.objects[1]);
+});
+
+test("a shorter or longer list is not taken for the old one", () => {
+  assert.deepEqual(shared([1, 2], [1]), [1]);
+  assert.deepEqual(shared({ a: [1] }, { a: [1, 2] }), { a: [1, 2] });
+  assert.deepEqual(shared({ a: { x: 1, y: 2 } }, { a: { x: 1 } }), { a: { x: 1 } });
+  assert.deepEqual(shared({ a: [] }, { a: {} }), { a: {} });
 });
 
 test("objects get free colours and ever new ids", () => {
