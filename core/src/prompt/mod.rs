@@ -3,8 +3,10 @@
 //! Coordinates are pixels of the image as a person sees it (upright, full resolution): x to the
 //! right, y down, the middle of the first pixel at (0.5, 0.5), the image's corner at (0, 0).
 
+pub mod distance;
 mod geometry;
 mod mask;
+pub mod simulate;
 mod working_image;
 
 pub use geometry::Rect;
