@@ -44,7 +44,7 @@ export function mountPanels({ store, commands }) {
     byId(`tab-${panel}`).focus();
   }
 
-  byId("start").addEventListener("keydown", (event) => event.key === "Escape" && store.get().document.image && closeStart());
+  commands.add("start-leave", { keys: ["Escape"], run: () => store.get().view.start && store.get().document.image && closeStart() });
   dragSheet(store);
   store.subscribe(() => update(store));
   update(store);
@@ -85,6 +85,8 @@ function update(store) {
   const start = view.start || !made.image;
   const left = !start && byId("start").contains(document.activeElement);
   byId("start").hidden = !start;
+  for (const id of ["canvas", "granularity-box", "zoom"]) byId(id).inert = start;
+  byId("skip").setAttribute("href", start ? "#start" : "#canvas");
   if (left) byId("canvas").focus();
   document.body.classList.toggle("starting", start);
   byId("photos").setAttribute("aria-expanded", String(start));
