@@ -42,6 +42,7 @@ export function createEngine({ store, viewport, toast, announce }) {
   let [opening, encoded] = [0, /** @type {Blob | null} */ (null)];
   /** @type {Promise<void> | null} */
   let encoding = null;
+  let lookingAt = new AbortController();
 
   const requests = createMaskRequests({ store, viewport, painter, predict, failed: predictFailed });
 
@@ -149,10 +150,12 @@ export function createEngine({ store, viewport, toast, announce }) {
   /** @param {Blob} blob */
   function encode(blob) {
     if (!segmenter) return Promise.resolve();
+    lookingAt.abort();
+    const { signal } = (lookingAt = new AbortController());
     encoding = (async () => {
       store.setView({ busy: "encode", error: null });
       try {
-        const { ms } = await segmenter.setImage(blob);
+        const { ms } = await segmenter.setImage(blob, { signal });
         if (blob !== source) return;
         encoded = blob;
         store.setView({ busy: "", encodeMs: ms });
