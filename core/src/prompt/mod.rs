@@ -4,8 +4,11 @@
 //! right, y down, the middle of the first pixel at (0.5, 0.5), the image's corner at (0, 0).
 
 pub mod distance;
+pub mod export;
 mod geometry;
 mod mask;
+mod parts;
+pub mod refine;
 pub mod simulate;
 mod working_image;
 

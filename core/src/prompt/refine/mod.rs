@@ -1,0 +1,170 @@
+//! From the model's coarse logits, the image and the prompts to the best mask.
+//!
+//! 1. Prompts become [constraints](constraints): pixels that are inside or outside for certain.
+//! 2. A minimum cut over superpixels ([`solve`]) finds the object: logits, ways over the image from
+//!    the prompts and the image's border, and colours learnt from a first guess decide.
+//! 3. A minimum cut over the pixels of a narrow band around its border ([`band`]) finds the edge.
+//! 4. Parts that were not clicked go, pin-holes are filled ([`tidy`]).
+//!
+//! Pure functions on one thread; everything that does not depend on the prompts is in
+//! [`RefineCache`]. docs/refinement.md tells what was tried and measured.
+
+mod band;
+mod cache;
+mod colour;
+mod constraints;
+mod field;
+mod geodesic;
+mod guided;
+mod maxflow;
+mod solve;
+mod superpixels;
+mod tidy;
+mod upscale;
+mod weights;
+
+use serde::{Deserialize, Serialize};
+
+pub use cache::RefineCache;
+pub use upscale::upscale;
+pub use weights::RefineWeights;
+
+use super::{Mask, ObjectPrompts, Rect, WorkingImage};
+use band::{Band, Coarse};
+use constraints::{Constraints, Known};
+use field::Field;
+use solve::{Seeds, Solver};
+
+/// How the edges of a mask are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edges {
+    /// Where the enlarged logits change their sign.
+    Off,
+    /// The same, after a guided filter has drawn the logits to the edges of the image.
+    Guided,
+    /// By minimum cuts over superpixels and pixels.
+    #[default]
+    GraphCut,
+}
+
+/// What [`refine`] does; all of it by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefineOptions {
+    /// How edges are found.
+    pub edges: Edges,
+    /// Keep only the connected parts that were clicked.
+    pub connected: bool,
+    /// Fill pin-holes.
+    pub holes: bool,
+}
+
+impl Default for RefineOptions {
+    fn default() -> Self {
+        Self { edges: Edges::default(), connected: true, holes: true }
+    }
+}
+
+/// What a mask is made from.
+pub struct RefineInput<'a> {
+    /// The working image.
+    pub image: &'a WorkingImage,
+    /// What was worked out of the same image.
+    pub cache: &'a RefineCache,
+    /// The model's logits, `[side, side]`.
+    pub logits: &'a [f32],
+    /// Side of the logits.
+    pub side: usize,
+    /// Where in the image the logits lie.
+    pub area: Rect,
+    /// In coordinates of the working image.
+    pub prompts: &'a ObjectPrompts,
+    /// -1 (a part) to 1 (the whole thing).
+    pub granularity: f32,
+}
+
+impl RefineInput<'_> {
+    fn granularity(&self) -> f32 {
+        if self.granularity.is_nan() { 0.0 } else { self.granularity.clamp(-1.0, 1.0) }
+    }
+}
+
+/// The mask of one object at the size of the working image.
+///
+/// Pixels under positive clicks and scribbles are inside, those under negative ones outside, pixels
+/// outside all boxes too. Nothing is an error: logits that are not numbers count as 0.
+#[must_use]
+pub fn refine(input: &RefineInput<'_>, options: &RefineOptions) -> Mask {
+    refine_with(input, options, &RefineWeights::default())
+}
+
+/// The same with other weights, to find out what they do.
+#[must_use]
+pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &RefineWeights) -> Mask {
+    let (width, height) = (input.cache.width, input.cache.height);
+    let constraints = Constraints::new(input.prompts, width, height);
+    let field = Field::new(input.logits, input.side, input.area);
+    let mut mask = match options.edges {
+        _ if !says_something(input, &constraints) => vec![0; width * height],
+        Edges::Off => threshold(input, &field),
+        Edges::Guided => guided::filter(input, &field),
+        Edges::GraphCut => cut(input, &field, &constraints, options, weights),
+    };
+    impose(&mut mask, &constraints);
+    if options.connected {
+        tidy::keep_clicked(&mut mask, width, &constraints);
+    }
+    if options.holes {
+        tidy::fill_holes(&mut mask, width, height, &constraints);
+    }
+    Mask::new(width, height, mask).unwrap_or_else(|_| Mask::empty(width, height))
+}
+
+/// Whether anything speaks for any pixel.
+fn says_something(input: &RefineInput<'_>, constraints: &Constraints) -> bool {
+    let logits = input.logits.iter().any(|&logit| logit > 0.0);
+    logits || constraints.boxed || constraints.map.contains(&Known::Inside)
+}
+
+/// Where the enlarged logits are positive.
+fn threshold(input: &RefineInput<'_>, field: &Field) -> Vec<u8> {
+    let (width, bias) = (input.cache.width, input.granularity());
+    let pixel = |at: usize| {
+        let (x, y) = ((at % width) as f32 + 0.5, (at / width) as f32 + 0.5);
+        u8::from(field.at(x, y) + bias > 0.0)
+    };
+    (0..width * input.cache.height).map(pixel).collect()
+}
+
+fn cut(
+    input: &RefineInput<'_>, field: &Field, constraints: &Constraints, options: &RefineOptions,
+    weights: &RefineWeights,
+) -> Vec<u8> {
+    let cache = input.cache;
+    let seeds = Seeds::new(cache, constraints);
+    let solver = Solver { cache, seeds: &seeds, boxed: constraints.boxed, weights, star: options.connected };
+    let (labels, colours) = solver.solve(field, input.granularity());
+    let band = Band {
+        cache,
+        rgb: input.image.data().as_chunks::<3>().0,
+        constraints,
+        coarse: Coarse { labels: &labels, mixed: &seeds.mixed, colours: &colours },
+        weights,
+    };
+    band.refine()
+}
+
+fn impose(mask: &mut [u8], constraints: &Constraints) {
+    for (pixel, known) in mask.iter_mut().zip(&constraints.map) {
+        match known {
+            Known::Free => {}
+            Known::Inside => *pixel = 1,
+            Known::Outside => *pixel = 0,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

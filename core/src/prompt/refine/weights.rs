@@ -1,0 +1,61 @@
+//! The numbers of the energies that the cuts minimise.
+
+use serde::{Deserialize, Serialize};
+
+/// Weights of the energies; the defaults were found by measuring, see docs/refinement.md.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RefineWeights {
+    /// Of the model's logits.
+    pub logit: f32,
+    /// Of the ways from the prompts against those from the image's border.
+    pub geodesic: f32,
+    /// Of the colours.
+    pub colour: f32,
+    /// How far the image's border is from being certainly outside.
+    pub border: f32,
+    /// Of the border's length.
+    pub smooth: f32,
+    /// Difference of colours (in L\*a\*b\*) at which a border becomes cheap.
+    pub difference: f32,
+    /// Added to all log odds.
+    pub bias: f32,
+    /// What granularity adds to the log odds.
+    pub granularity: f32,
+    /// Of hanging together with a positive prompt along the shortest way.
+    pub star: f32,
+    /// Cuts, each with the colours of the one before.
+    pub rounds: usize,
+    /// Half the width of the band of pixels, in reduced pixels.
+    pub edge_reach: usize,
+    /// In the band: of colours nearby.
+    pub edge_local: f32,
+    /// In the band: of the object's colours.
+    pub edge_global: f32,
+    /// In the band: of the superpixels' labels.
+    pub edge_stay: f32,
+    /// In the band: of the border's length.
+    pub edge_smooth: f32,
+}
+
+impl Default for RefineWeights {
+    fn default() -> Self {
+        Self {
+            logit: 1.0,
+            geodesic: 0.7,
+            colour: 1.0,
+            border: 4.0,
+            smooth: 3.0,
+            difference: 6.0,
+            bias: 0.0,
+            granularity: 3.0,
+            star: 5.0,
+            rounds: 3,
+            edge_reach: 3,
+            edge_local: 0.5,
+            edge_global: 0.2,
+            edge_stay: 0.3,
+            edge_smooth: 3.0,
+        }
+    }
+}
