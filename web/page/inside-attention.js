@@ -122,9 +122,11 @@ const field = (label, control) => el("label", { class: "field" }, el("span", {},
 
 /** For the keyboard, where the pointer is not. @param {string} label @param {(cell: number) => void} changed */
 function slider(label, changed) {
-  const input = el("input", { type: "range", min: 1, max: 14, step: 1, value: 7, oninput: () => changed(input.valueAsNumber) });
-  const value = el("output", { class: "numbers" });
-  const root = el("label", { class: "field" }, el("span", { class: "spread" }, label, value), input);
+  const id = `attention-${label.toLowerCase()}`;
+  const input = el("input", { type: "range", id, min: 1, max: 14, step: 1, value: 7, oninput: () => changed(input.valueAsNumber) });
+  const value = el("output", { class: "numbers", for: id });
+  // Named by "for": within a label, the output would be what is labelled.
+  const root = el("label", { class: "field", for: id }, el("span", { class: "spread" }, label, value), input);
   const set = (/** @type {number} */ cell, /** @type {number} */ most) => {
     input.max = String(most);
     input.valueAsNumber = cell;

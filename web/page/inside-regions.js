@@ -39,10 +39,10 @@ export function regionsView(app) {
     "div",
     { class: "stack" },
     el("p", { class: "small quiet-text" }, "Before training, photos are cut into regions of like colour, without any model. R-MAE learns to complete them. A larger scale makes fewer, larger regions."),
-    el("label", { class: "field" }, el("span", { class: "spread" }, "Scale", value), scale),
+    el("label", { class: "field", for: "region-scale" }, el("span", { class: "spread" }, "Scale", value), scale),
     note,
     el("p", { class: "small quiet-text" }, "Point at a region to see it alone. Click it, and it becomes the prompt of a new object."),
-    el("label", { class: "field" }, el("span", { class: "spread" }, "Region, by size", size), which),
+    el("label", { class: "field", for: "region-which" }, el("span", { class: "spread" }, "Region, by size", size), which),
     el("div", { class: "row" }, take),
   );
 
