@@ -62,6 +62,7 @@ function extent(lines, data) {
   return { area, box: box.map(Math.round) };
 }
 
+/** @type {Record<string, (job: any) => Promise<any[]>>} */
 const jobs = { photo, mask };
 
 onmessage = async ({ data: { id, kind, job } }) => {
@@ -69,6 +70,6 @@ onmessage = async ({ data: { id, kind, job } }) => {
     const [result, transfer] = await jobs[kind](job);
     postMessage({ id, result }, { transfer });
   } catch (error) {
-    postMessage({ id, error: error?.message ?? String(error) });
+    postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }
 };

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::toolbox::Toolbox;
+use crate::{needs, node, page};
 
 /// Flags of `cargo xtask bench`.
 #[derive(Args)]
@@ -31,6 +32,8 @@ pub(crate) struct BenchArgs {
 enum Part {
     /// Felzenszwalb-Huttenlocher regions against scikit-image, one core each
     Fh,
+    /// The page's encoder against onnxruntime-web, in the same browser
+    Web,
 }
 
 /// How a comparison is run. Both programs take the same arguments, and print one
@@ -50,19 +53,24 @@ struct Comparison {
     target: f64,
 }
 
-impl Part {
-    fn comparison(self) -> Comparison {
-        match self {
-            Self::Fh => Comparison {
-                title: "FH regions, scikit-image / ours",
-                ours: &["-p", "rmae-core", "--example", "fh_bench"],
-                theirs: "benches/peers/fh.py",
-                module: "skimage",
-                pip: "scikit-image==0.26.0",
-                same: &["image_checksum", "scales", "segments"],
-                target: 8.0,
-            },
-        }
+const FH: Comparison = Comparison {
+    title: "FH regions, scikit-image / ours",
+    ours: &["-p", "rmae-core", "--example", "fh_bench"],
+    theirs: "benches/peers/fh.py",
+    module: "skimage",
+    pip: "scikit-image==0.26.0",
+    same: &["image_checksum", "scales", "segments"],
+    target: 8.0,
+};
+
+impl BenchArgs {
+    fn chosen(&self) -> &[Part] {
+        if self.parts.is_empty() { Part::value_variants() } else { &self.parts }
+    }
+
+    /// Whether a browser and what runs in it are needed.
+    pub(crate) fn in_browser(&self) -> bool {
+        self.chosen().iter().any(|part| matches!(part, Part::Web))
     }
 }
 
@@ -72,8 +80,20 @@ impl Part {
 /// When a program is missing or fails, when the two sides did not do the same
 /// thing, or when this project is slower than it should be.
 pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
-    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
-    parts.iter().try_for_each(|part| compare(tools, args, &part.comparison()))
+    args.chosen().iter().try_for_each(|part| match part {
+        Part::Fh => compare(tools, args, &FH),
+        Part::Web => compare_in_browser(tools, args),
+    })
+}
+
+/// Builds the page as visitors get it, and lets a script run both engines in turns in one browser.
+fn compare_in_browser(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
+    println!("\n=== encoder in the browser, onnxruntime-web / ours ===");
+    let chromium = needs::chromium(tools).context("no Chromium; run `cargo xtask setup`")?;
+    let dist = page::build(tools, page::PROFILE)?;
+    let script = format!("{}/bench.mjs", node::PEERS);
+    let mut command = node::node(tools, [&script, &args.rounds.to_string()]);
+    tools.run(command.env("RMAE_CHROMIUM", chromium).env("RMAE_DIST", dist))
 }
 
 /// Builds our side, as the tests do (that profile is optimised), and runs both in turns, so that a
@@ -194,7 +214,7 @@ mod tests {
 
     #[test]
     fn sides_that_did_different_things_are_not_compared() {
-        let comparison = Part::Fh.comparison();
+        let comparison = FH;
         let report = |segments: u32| json!({ "image_checksum": 1, "scales": [500], "segments": [segments] });
         assert!(check_same(&comparison, &report(3), &report(3)).is_ok());
         let error = check_same(&comparison, &report(3), &report(4));

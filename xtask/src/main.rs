@@ -5,17 +5,20 @@
 //! alone, so that each command can be repeated at no cost.
 
 mod bench;
+mod budget;
 mod demo;
+mod files;
 mod needs;
+mod node;
 mod page;
 mod platform;
+mod scripts;
 mod serve;
 mod setup;
 mod stages;
 mod summary;
 mod toolbox;
 mod tools;
-mod webdriver;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +75,7 @@ impl Task {
             Self::Test { quick: true, .. } => Need::QUICK,
             Self::Check => Need::CHECK,
             Self::Demo(_) => Need::PAGE,
+            Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH,
             Self::Bench(_) => Need::NATIVE,
         }
     }

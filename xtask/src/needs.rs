@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::node;
 use crate::platform::{self, Package};
 use crate::toolbox::Toolbox;
 use crate::tools::{self, CARGO_DENY, TRUNK, WASM_BINDGEN};
@@ -40,6 +41,12 @@ pub(crate) enum Need {
     Vulkan,
     /// A browser, and its test driver.
     Browser,
+    /// What runs the page's tools and tests.
+    Node,
+    /// Those tools: wasm-opt, the TypeScript compiler, Playwright, axe.
+    NodePackages,
+    /// The engine to compare with in the browser; too large to be installed unasked.
+    PeerPackages,
 }
 
 impl Need {
@@ -51,6 +58,8 @@ impl Need {
         Self::WasmTarget,
         Self::WasmBindgen,
         Self::Trunk,
+        Self::Node,
+        Self::NodePackages,
         Self::CargoDeny,
     ];
     /// For the quick tests.
@@ -58,7 +67,19 @@ impl Need {
     /// For the lints.
     pub(crate) const CHECK: &[Self] = &[Self::Compiler, Self::WasmTarget];
     /// For building the page.
-    pub(crate) const PAGE: &[Self] = &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk];
+    pub(crate) const PAGE: &[Self] =
+        &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk, Self::Node, Self::NodePackages];
+    /// For comparing with another engine in the browser.
+    pub(crate) const BROWSER_BENCH: &[Self] = &[
+        Self::Compiler,
+        Self::Browser,
+        Self::WasmTarget,
+        Self::WasmBindgen,
+        Self::Trunk,
+        Self::Node,
+        Self::NodePackages,
+        Self::PeerPackages,
+    ];
     /// For native programs.
     pub(crate) const NATIVE: &[Self] = &[Self::Compiler];
 
@@ -72,6 +93,9 @@ impl Need {
             Self::CargoDeny => "cargo-deny",
             Self::Vulkan => "Vulkan software driver",
             Self::Browser => "Chromium and chromedriver",
+            Self::Node => "Node 20 or newer",
+            Self::NodePackages => "npm packages",
+            Self::PeerPackages => "onnxruntime-web",
         }
     }
 
@@ -84,7 +108,10 @@ impl Need {
             Self::Trunk => "builds and serves the page",
             Self::CargoDeny => "checks the licences and sources of all dependencies",
             Self::Vulkan => "runs the GPU kernels' tests on machines without a GPU (lavapipe)",
-            Self::Browser => "runs the core's tests in a real browser with WebGPU",
+            Self::Browser => "runs the core's and the page's tests in a real browser with WebGPU",
+            Self::Node => "runs the page's tools and tests",
+            Self::NodePackages => "shrink the page's module, check its scripts and steer the browser",
+            Self::PeerPackages => "is what the page's engine is compared with",
         }
     }
 
@@ -98,6 +125,9 @@ impl Need {
             Self::CargoDeny => CARGO_DENY.find(tools),
             Self::Vulkan => find_vulkan(),
             Self::Browser => find_browser(tools),
+            Self::Node => node::find(tools),
+            Self::NodePackages => node::find_packages(tools, node::TESTS),
+            Self::PeerPackages => node::find_packages(tools, node::PEERS),
         }
     }
 
@@ -114,6 +144,9 @@ impl Need {
             Self::CargoDeny => CARGO_DENY.install(tools),
             Self::Vulkan => platform::install(tools, Package::Vulkan),
             Self::Browser => platform::install(tools, Package::Browser),
+            Self::Node => node::install(tools),
+            Self::NodePackages => node::install_packages(tools, node::TESTS),
+            Self::PeerPackages => node::install_packages(tools, node::PEERS),
         }
     }
 }

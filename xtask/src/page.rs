@@ -1,91 +1,81 @@
-//! The page: built by trunk, and looked at in a real browser.
+//! The page: built by trunk, shrunk by wasm-opt, listed for its service worker.
 
-use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, ensure};
 
-use crate::needs;
-use crate::serve::Server;
 use crate::toolbox::Toolbox;
-use crate::webdriver::Browser;
+use crate::{budget, files, node};
 
-/// How long the page may take to come to its verdict, on a slow machine with a
-/// GPU that is simulated.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The cargo profile of the page as visitors get it.
+pub(crate) const PROFILE: &str = "web";
 
-/// What the page says: the verdict's state and text, and both engines' lines.
-const WHAT_IT_SAYS: &str = "
-    const text = (selector) => document.querySelector(selector).innerText.replaceAll('\\n', ' ');
-    const { state } = document.querySelector('#verdict').dataset;
-    return [state, text('#verdict'), text('#cpu'), text('#webgpu')];
-";
+/// What the compiled core may use beyond the first WebAssembly: all of it is in every browser that the
+/// page supports. `wasm-opt` does not read it off the module.
+const FEATURES: [&str; 8] = [
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+    "--enable-simd",
+];
 
-/// Builds the page into `dist/` with a cargo profile.
+/// Whether this program has built the page as visitors get it.
+static BUILT: AtomicBool = AtomicBool::new(false);
+
+/// Builds the page into `dist/` with a cargo profile. The profile of visitors also gets the slow
+/// optimisation.
 ///
 /// # Errors
-/// When the build fails.
+/// When a step fails.
 pub(crate) fn build(tools: &Toolbox, profile: &str) -> Result<PathBuf> {
     tools.run(tools.command("trunk").args(["build", "--cargo-profile", profile]))?;
-    Ok(tools.root().join("dist"))
+    let dist = tools.root().join("dist");
+    if profile == PROFILE {
+        modules(&dist)?.iter().try_for_each(|module| optimise(tools, module))?;
+    }
+    files::write_manifest(&dist)?;
+    BUILT.store(profile == PROFILE, Ordering::Relaxed);
+    Ok(dist)
 }
 
-/// Opens the built page in a browser and waits until it finds both engines fit.
-/// A picture of the page is left in `dist/page.png`, also when it failed.
+/// The page as visitors get it, built unless this program has done so.
 ///
 /// # Errors
-/// When it does not, or when the browser's console shows an error.
-pub(crate) fn look(tools: &Toolbox, dist: PathBuf) -> Result<()> {
-    let picture = dist.join("page.png");
-    let server = Server::bind(dist, 0)?;
-    let address = format!("http://{}/", server.address()?);
-    std::thread::spawn(move || server.run());
-    let browser = open_browser(tools)?;
-    browser.open(&address)?;
-    let said = wait_for_verdict(&browser);
-    std::fs::write(&picture, browser.screenshot()?).context("saving the picture of the page")?;
-    let said = said?;
-    println!("The page says: {}\nIts picture is in {}", said.join(" | "), picture.display());
-    check_console(&browser)?;
-    if said[0] != "good" {
-        bail!("the page's verdict: {}", said[1]);
+/// When a step fails.
+pub(crate) fn built(tools: &Toolbox) -> Result<PathBuf> {
+    if BUILT.load(Ordering::Relaxed) {
+        return Ok(tools.root().join("dist"));
     }
-    Ok(())
+    build(tools, PROFILE)
 }
 
-/// A browser with the flags of the browser tests.
-fn open_browser(tools: &Toolbox) -> Result<Browser> {
-    let driver = needs::chromedriver(tools).context("no chromedriver; run `cargo xtask setup`")?;
-    let file = tools.root().join("web").join("webdriver.json");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-    let mut capabilities: Value =
-        serde_json::from_str(&text).with_context(|| format!("in {}", file.display()))?;
-    capabilities["goog:loggingPrefs"] = json!({ "browser": "ALL" });
-    Browser::start(&mut tools.command(driver), &capabilities)
+/// Builds the page, and checks how much code it is.
+///
+/// # Errors
+/// When a step fails, or it is too much.
+pub(crate) fn check(tools: &Toolbox) -> Result<()> {
+    budget::check(&build(tools, PROFILE)?)
 }
 
-fn wait_for_verdict(browser: &Browser) -> Result<Vec<String>> {
-    let start = Instant::now();
-    loop {
-        let said: Vec<String> = serde_json::from_value(browser.ask(WHAT_IT_SAYS)?)?;
-        if matches!(said[0].as_str(), "good" | "bad") {
-            return Ok(said);
-        }
-        if start.elapsed() > PATIENCE {
-            bail!("no verdict within {} s; the page says: {}", PATIENCE.as_secs(), said.join(" | "));
-        }
-        sleep(Duration::from_millis(200));
-    }
+/// The WebAssembly modules of the page.
+fn modules(dist: &Path) -> Result<Vec<PathBuf>> {
+    let files = files::list(dist)?.into_iter().map(|file| file.path);
+    let modules: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "wasm")).collect();
+    ensure!(!modules.is_empty(), "trunk left no .wasm in {}", dist.display());
+    Ok(modules)
 }
 
-/// Anything that broke the page's security policy, or was not found, shows here.
-fn check_console(browser: &Browser) -> Result<()> {
-    let entries = browser.console()?;
-    entries.iter().for_each(|(level, message)| println!("console {level}: {message}"));
-    match entries.iter().find(|(level, _)| level == "SEVERE") {
-        Some((_, message)) => bail!("the browser's console shows an error: {message}"),
-        None => Ok(()),
-    }
+/// Replaces a module by a smaller and faster one that does the same.
+fn optimise(tools: &Toolbox, module: &Path) -> Result<()> {
+    let smaller = module.with_extension("wasm.tmp");
+    let mut command = node::script(tools, "binaryen/bin/wasm-opt");
+    command.arg("-O3").args(FEATURES).arg(module).arg("-o").arg(&smaller);
+    tools.run(&mut command)?;
+    fs::rename(&smaller, module).with_context(|| format!("replacing {}", module.display()))
 }

@@ -26,6 +26,8 @@ pub(crate) enum Package {
     Vulkan,
     /// Chromium, and the driver that lets tests steer it.
     Browser,
+    /// Node and npm.
+    Node,
 }
 
 impl Manager {
@@ -59,6 +61,9 @@ impl Manager {
             (Self::Apt, Package::Browser) => &["chromium", "chromium-driver"],
             (Self::Dnf, Package::Browser) => &["chromium", "chromedriver"],
             (Self::Pacman, Package::Browser) => &["chromium"],
+            (Self::Apt | Self::Pacman, Package::Node) => &["nodejs", "npm"],
+            (Self::Dnf, Package::Node) => &["nodejs", "nodejs-npm"],
+            (Self::Brew, Package::Node) => &["node"],
             (Self::Brew, _) => &[],
         }
     }
@@ -148,6 +153,10 @@ fn by_hand(package: Package) -> &'static str {
              chromedriver`; Windows: `winget install Google.Chrome Chromium.ChromeDriver`), both on \
              PATH, or name the driver in the variable CHROMEDRIVER"
         }
+        Package::Node => {
+            "no Node with npm found: install Node 20 or newer (macOS: `brew install node`; Windows: \
+             `winget install OpenJS.NodeJS`)"
+        }
     }
 }
 
@@ -155,7 +164,7 @@ fn by_hand(package: Package) -> &'static str {
 mod tests {
     use super::*;
 
-    const PACKAGES: [Package; 3] = [Package::Compiler, Package::Vulkan, Package::Browser];
+    const PACKAGES: [Package; 4] = [Package::Compiler, Package::Vulkan, Package::Browser, Package::Node];
 
     #[test]
     fn every_linux_manager_names_every_package() {

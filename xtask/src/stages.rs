@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::needs;
 use crate::page;
+use crate::scripts;
 use crate::summary::{Outcome, Summary};
 use crate::toolbox::Toolbox;
 
@@ -60,11 +61,14 @@ const LICENCES: Stage = Stage {
     },
 };
 const BROWSER: Stage = Stage { name: "browser", run: browser_tests };
-const PAGE: Stage =
-    Stage { name: "page", run: |tools| page::build(tools, "dev").and_then(|dist| page::look(tools, dist)) };
+const TYPES: Stage = Stage { name: "types", run: scripts::check_types };
+const SCRIPTS: Stage = Stage { name: "scripts", run: scripts::unit_tests };
+const PAGE: Stage = Stage { name: "page", run: page::check };
+const E2E: Stage = Stage { name: "e2e", run: scripts::browser_tests };
 
 /// Everything.
-pub(crate) const ALL: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, BROWSER, PAGE];
+pub(crate) const ALL: &[Stage] =
+    &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS, DOCS, LICENCES, TYPES, SCRIPTS, BROWSER, PAGE, E2E];
 /// What a person runs between two edits.
 pub(crate) const QUICK: &[Stage] = &[FORMAT, CLIPPY, CLIPPY_WASM, TESTS];
 /// Lints alone.

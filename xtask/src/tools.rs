@@ -120,12 +120,12 @@ pub(crate) fn find_wasm_target(tools: &Toolbox) -> Option<String> {
 }
 
 /// The first word of `output` that is a version: `1.2.3`, `v1.2.3`, `1.2.3-beta.1`.
-fn version_in(output: &str) -> Option<&str> {
+pub(crate) fn version_in(output: &str) -> Option<&str> {
     output.split_whitespace().map(|word| word.trim_start_matches('v')).find(|word| numbers(word).is_some())
 }
 
 /// Major, minor and patch number; a suffix such as `-beta.1` is left out.
-fn numbers(version: &str) -> Option<(u32, u32, u32)> {
+pub(crate) fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let plain = version.split(['-', '+']).next()?;
     let mut parts = plain.split('.').map(str::parse);
     let triple = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);

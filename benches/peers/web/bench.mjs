@@ -1,0 +1,106 @@
+// The page's engine against onnxruntime-web: the encoder on one photo, in turns, in one Chromium.
+// `cargo xtask bench web` runs it.
+
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "../../../tests/browser/node_modules/playwright-core/index.mjs";
+import { scene } from "../../../tests/browser/lib/images.mjs";
+import { ARGS, SWIFTSHADER, env } from "../../../tests/browser/lib/page.mjs";
+import { serve } from "../../../tests/browser/lib/server.mjs";
+import { vit } from "./vit.mjs";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const rounds = Number(process.argv[2] ?? 5);
+
+/** What is compared, and how many times faster ours must be. */
+const COMPARISONS = /** @type {const} */ ([
+  { title: "WASM, one thread", ours: "cpu", theirs: "wasm", runs: 5, wanted: 1 },
+  { title: "WebGPU on SwiftShader", ours: "webgpu", theirs: "webgpu", runs: 2, wanted: 10 },
+]);
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+/** The page and the other engine, under one origin. */
+async function host() {
+  const server = await serve(env.dist);
+  server.override("peer.html", Buffer.from('<!doctype html><title>peer</title><script type="module" src="peer.js"></script>'));
+  server.override("peer.js", join(here, "peer.js"));
+  server.override("vit.onnx", vit());
+  const dist = join(here, "node_modules/onnxruntime-web/dist");
+  for (const file of readdirSync(dist)) server.override(`ort/${file}`, join(dist, file));
+  return server;
+}
+
+async function openOurs(context, server) {
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await page.waitForFunction(() => globalThis.rmae);
+  await page.evaluate(() => globalThis.rmae.ready);
+  const depth = await page.evaluate(() => globalThis.rmae.segmenter.model.depth);
+  if (depth !== 12) throw new Error(`the page's model has ${depth} blocks, the other engine's 12`);
+  return page;
+}
+
+/** Encodes one photo several times; what comes before and after the model is in the time as well. */
+async function oursOnce(page, device, runs) {
+  return page.evaluate(
+    async ([device, runs, base64]) => {
+      const { segmenter } = globalThis.rmae;
+      if (segmenter.device.kind !== device) await segmenter.setDevice(device);
+      const photo = await createImageBitmap(new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]));
+      const ms = [];
+      for (let run = 0; run < runs; run++) {
+        await segmenter.setImage(photo);
+        ms.push((await segmenter.stats()).lastEncodeMs);
+      }
+      return ms;
+    },
+    [device, runs, scene(224, 224).toString("base64")],
+  );
+}
+
+async function openTheirs(context, server) {
+  const page = await context.newPage();
+  await page.goto(`${server.url}peer.html`);
+  await page.waitForFunction(() => globalThis.peer, null, { timeout: 60_000 });
+  return page;
+}
+
+const theirsOnce = (page, provider, runs) => page.evaluate(([provider, runs]) => globalThis.peer(provider, runs), [provider, runs]);
+
+async function compare(ours, theirs, { title, ours: device, theirs: provider, runs, wanted }) {
+  console.log(`\n${title}: encoder of ViT-Ti/16 on one photo of 224 × 224`);
+  // The first runs compile.
+  await oursOnce(ours, device, 1);
+  const { tokens } = await theirsOnce(theirs, provider, 1);
+  if (tokens !== 197) throw new Error(`the other engine made ${tokens} tokens`);
+  const ratios = [];
+  for (let round = 1; round <= rounds; round++) {
+    const a = median(await oursOnce(ours, device, runs));
+    const b = median((await theirsOnce(theirs, provider, runs)).ms);
+    console.log(`round ${round}: ours ${a.toFixed(1)} ms, onnxruntime-web ${b.toFixed(1)} ms, ratio ${(b / a).toFixed(2)}`);
+    ratios.push(b / a);
+  }
+  const ratio = median(ratios);
+  console.log(`${title}: median ratio ${ratio.toFixed(2)}, wanted more than ${wanted}`);
+  return ratio > wanted;
+}
+
+const server = await host();
+const { version } = JSON.parse(readFileSync(join(here, "node_modules/onnxruntime-web/package.json"), "utf8"));
+const browser = await chromium.launch({ executablePath: env.chromium, args: [...ARGS, ...SWIFTSHADER] });
+console.log(`onnxruntime-web ${version}, Chromium ${browser.version()}`);
+let fast = true;
+try {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(300_000);
+  const [ours, theirs] = [await openOurs(context, server), await openTheirs(context, server)];
+  for (const comparison of COMPARISONS) fast = (await compare(ours, theirs, comparison)) && fast;
+} finally {
+  await browser.close();
+  await server.close();
+}
+if (!fast) console.log("slower than wanted");
+process.exitCode = fast ? 0 : 1;

@@ -1,0 +1,170 @@
+// The engine behind the page: which device it takes, what it does when that fails, and whether it gives
+// the same masks everywhere.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { scene } from "./lib/images.mjs";
+import { browserForTests, env } from "./lib/page.mjs";
+
+const chrome = browserForTests({ webgpu: true });
+const photo = scene(400, 300);
+
+/** Masks of two objects, straight from the engine: one by a click, one by everything else. @param {import("./lib/page.mjs").Visit} visit */
+function masksOf(visit) {
+  return visit.page.evaluate(async () => {
+    const results = await globalThis.rmae.segmenter.predict([
+      { points: [{ x: 200, y: 150 }] },
+      { boxes: [{ x0: 20, y0: 30, x1: 180, y1: 200 }], points: [{ x: 30, y: 40, positive: false }], scribbles: [{ points: [[60, 60], [120, 150]], width: 12 }] },
+    ]);
+    return results.map(({ mask, score }) => ({ width: mask.width, height: mask.height, score, data: [...mask.data].map((value) => (value ? 1 : 0)) }));
+  });
+}
+
+/** Share of pixels in which two masks agree. */
+function agreement(a, b) {
+  assert.equal(a.length, b.length);
+  return a.reduce((sum, value, at) => sum + (value === b[at]), 0) / a.length;
+}
+
+test("a software adapter counts as none, and the page says what it runs on and why", async (t) => {
+  const visit = await chrome.visit(t);
+  const device = await visit.page.evaluate(() => globalThis.rmae.segmenter.device);
+  assert.equal(device.kind, "cpu");
+  assert.ok(device.reason.length > 10, JSON.stringify(device));
+  assert.equal(device.available.software, true, JSON.stringify(device));
+  assert.match(await visit.by("device").textContent(), /CPU/);
+});
+
+test("WebGPU and the CPU make the same masks", { timeout: 120_000 }, async (t) => {
+  const visit = await chrome.visit(t);
+  visit.context.setDefaultTimeout(90_000);
+  await visit.open(photo);
+  const cpu = await masksOf(visit);
+  const device = await visit.page.evaluate(() => globalThis.rmae.segmenter.setDevice("webgpu"));
+  assert.deepEqual([device.kind, device.software], ["webgpu", true]);
+  const gpu = await masksOf(visit);
+  for (const [index, mask] of cpu.entries()) {
+    const same = agreement(mask.data, gpu[index].data);
+    t.diagnostic(`object ${index + 1}: ${(100 * same).toFixed(3)} % of pixels agree, scores ${mask.score.toFixed(5)} and ${gpu[index].score.toFixed(5)}`);
+    assert.ok(same >= 0.999, `object ${index + 1}: ${same}`);
+    assert.ok(mask.data.some(Boolean) && !mask.data.every(Boolean), "a mask that says nothing");
+  }
+});
+
+for (const [name, weights] of [["small", env.smallWeights], ["shipped", join(env.dist, "weights/rmae-ti.safetensors")]]) {
+  test(`the page and the command line make the same masks, ${name} weights`, { timeout: 120_000 }, async (t) => {
+    const visit = await chrome.visit(t, { weights: /** @type {"small" | "shipped"} */ (name) });
+    await visit.open(photo);
+    const page = await masksOf(visit);
+    const folder = mkdtempSync(join(tmpdir(), "rmae-e2e-"));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const at = (file) => join(folder, file);
+    writeFileSync(at("photo.png"), photo);
+    writeFileSync(at("strokes.json"), JSON.stringify([{ points: [[60, 60], [120, 150]], width: 12, positive: true }]));
+    execFileSync(env.command, ["segment", "--model", weights, "--device", "cpu", at("photo.png"), "--click", "200,150", "--out", at("one.png")]);
+    execFileSync(env.command, [
+      "segment", "--model", weights, "--device", "cpu", at("photo.png"),
+      "--box", "20,30,180,200", "--click", "30,40,-", "--scribble", at("strokes.json"), "--out", at("two.png"),
+    ]);
+    for (const [index, file] of ["one.png", "two.png"].entries()) {
+      const native = await visit.page.evaluate(async (base64) => {
+        const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+        const bitmap = await createImageBitmap(new Blob([bytes]));
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+        return Array.from({ length: data.length / 4 }, (_, i) => (data[4 * i] > 127 ? 1 : 0));
+      }, readFileSync(at(file)).toString("base64"));
+      const same = agreement(page[index].data, native);
+      t.diagnostic(`object ${index + 1}: ${(100 * same).toFixed(3)} % of pixels agree`);
+      assert.ok(same >= 0.999, `object ${index + 1}: ${same}`);
+    }
+  });
+}
+
+test("a GPU process that dies: the session goes on", { timeout: 120_000 }, async (t) => {
+  const visit = await chrome.visit(t, { allowed: [/./] });
+  visit.context.setDefaultTimeout(60_000);
+  await visit.open(photo);
+  await visit.page.evaluate(() => globalThis.rmae.engine.setDevice("webgpu"));
+  await visit.click(200, 150);
+  const { objects } = await visit.document();
+  const browser = await visit.context.browser().newBrowserCDPSession();
+  await browser.send("Browser.crashGpuProcess").catch(() => {});
+  await visit.click(100, 80);
+  const after = await visit.document();
+  assert.equal(after.objects[0].prompts.points.length, objects[0].prompts.points.length + 1);
+  assert.ok(Object.values(await visit.masks())[0].area > 0, "no mask after the loss");
+  const { device } = await visit.view();
+  t.diagnostic(`then on ${device.kind}: ${device.reason}`);
+  await visit.screenshot("device-lost");
+});
+
+test("endurance: 500 predictions and 50 photos", { timeout: 300_000 }, async (t) => {
+  const visit = await chrome.visit(t);
+  visit.context.setDefaultTimeout(240_000);
+  const session = await visit.context.newCDPSession(visit.page);
+  const measure = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    const { wasmBytes, handles } = await visit.page.evaluate(() => globalThis.rmae.segmenter.stats());
+    return { wasm: wasmBytes, handles, page: usedSize };
+  };
+  /** @param {number} photos @param {number} clicks of each */
+  const work = (photos, clicks) =>
+    visit.page.evaluate(
+      async ([photos, clicks]) => {
+        const { segmenter } = globalThis.rmae;
+        for (let photo = 0; photo < photos; photo++) {
+          const canvas = new OffscreenCanvas(300 + 7 * (photo % 5), 200);
+          const context = canvas.getContext("2d");
+          context.fillStyle = `hsl(${photo * 37} 60% 40%)`;
+          context.fillRect(0, 0, canvas.width, canvas.height);
+          context.clearRect(80, 60, 90, 70);
+          await segmenter.setImage(canvas);
+          for (let click = 0; click < clicks; click++) await segmenter.predict({ points: [{ x: 20 + 25 * click, y: 100 }] });
+        }
+      },
+      [photos, clicks],
+    );
+  await work(10, 10);
+  const before = await measure();
+  await work(50, 10);
+  const after = await measure();
+  t.diagnostic(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
+  assert.equal(after.handles, before.handles, "handles are left behind");
+  assert.ok(after.wasm <= 1.05 * before.wasm, `the engine's memory grew from ${before.wasm} to ${after.wasm}`);
+  assert.ok(after.page <= 1.05 * before.page, `the page's memory grew from ${before.page} to ${after.page}`);
+});
+
+test("the page is never busy for more than 50 ms while the engine works", { timeout: 120_000 }, async (t) => {
+  const visit = await chrome.visit(t, { weights: "shipped" });
+  await visit.page.evaluate(() => void (globalThis.watched.longTasks = []));
+  await visit.open(scene(1600, 1200), "large.png");
+  for (const [x, y] of [[800, 600], [300, 200], [1200, 900]]) await visit.click(x, y);
+  await visit.drag([[500, 300], [1100, 900]]);
+  const tasks = await visit.page.evaluate(() => globalThis.watched.longTasks.map(({ duration }) => Math.round(duration)));
+  const { encode, predict } = await visit.page.evaluate(async () => {
+    const { lastEncodeMs, lastPredictMs } = await globalThis.rmae.segmenter.stats();
+    return { encode: lastEncodeMs, predict: lastPredictMs };
+  });
+  t.diagnostic(`encode ${encode.toFixed(1)} ms, a further prompt ${predict.toFixed(1)} ms: 1/${(encode / predict).toFixed(1)}; tasks over 50 ms: ${tasks.join(", ") || "none"}`);
+  assert.deepEqual(tasks, []);
+});
+
+test("a prompt that a newer one overtakes is dropped", async (t) => {
+  const visit = await chrome.visit(t);
+  await visit.open(photo);
+  const outcomes = await visit.page.evaluate(async () => {
+    const controllers = Array.from({ length: 5 }, () => new AbortController());
+    const calls = controllers.map(({ signal }, i) => globalThis.rmae.segmenter.predict({ points: [{ x: 40 * i, y: 100 }] }, { signal }));
+    for (const controller of controllers.slice(0, 4)) controller.abort();
+    return (await Promise.allSettled(calls)).map((call) => (call.status === "fulfilled" ? "done" : call.reason.name));
+  });
+  assert.deepEqual(outcomes, ["AbortError", "AbortError", "AbortError", "AbortError", "done"]);
+});
