@@ -17,7 +17,9 @@ pub mod model;
 pub mod ops;
 pub mod optim;
 pub mod prompt;
+pub mod reconstruct;
 pub mod regions;
+pub mod resample;
 pub mod tensor;
 pub mod verify;
 

@@ -4,10 +4,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::forward_graph;
+use super::positions::position_table;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::exec::Tensors;
-use crate::graph::Source;
+use crate::graph::{Graph, Source};
 use crate::tensor::HostTensor;
 
 /// Name and shape of a parameter.
@@ -81,27 +82,6 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
-/// The fixed 2-D sine-cosine table `[1, grid²+1, width]`; row 0, for the class token, is zero.
-///
-/// The first half of the channels encodes the column, the second the row; each half is
-/// `[sin(x·ω), cos(x·ω)]` with `ω_i = 10000^(−i/(width/4))`.
-#[must_use]
-pub fn position_table(grid: usize, width: usize) -> Vec<f32> {
-    let quarter = width / 4;
-    let mut table = vec![0.0; width];
-    for row in 0..grid {
-        for column in 0..grid {
-            for x in [column as f64, row as f64] {
-                let angles = (0..quarter).map(|i| x / 10000f64.powf(i as f64 / quarter as f64));
-                let angles: Vec<f64> = angles.collect();
-                table.extend(angles.iter().map(|a| a.sin() as f32));
-                table.extend(angles.iter().map(|a| a.cos() as f32));
-            }
-        }
-    }
-    table
-}
-
 /// Checks that `params` are those of a model: nothing missing, nothing else, every shape right.
 ///
 /// # Errors
@@ -123,4 +103,20 @@ pub fn check_params(config: &ModelConfig, params: &Tensors) -> Result<()> {
             problem: "is not a parameter of a model of this configuration".into(),
         }),
     }
+}
+
+/// Checks that `params` hold, in the right shape, every parameter that a graph reads; others are ignored.
+///
+/// # Errors
+/// [`Error::Tensor`] naming the first parameter that is wrong.
+pub fn check_graph_params(graph: &Graph, params: &Tensors) -> Result<()> {
+    for node in graph.nodes() {
+        let Source::Param { name, .. } = &node.source else { continue };
+        let tensor = params.get(name).ok_or_else(|| Error::Tensor {
+            name: name.clone(),
+            problem: format!("is missing; it is needed with shape {:?}", node.shape),
+        })?;
+        crate::cpu::check_shape(name, tensor, &node.shape)?;
+    }
+    Ok(())
 }

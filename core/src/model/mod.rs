@@ -2,15 +2,19 @@
 
 mod attention_map;
 mod decoders;
+mod inference;
 mod init;
 mod layers;
 mod masking;
 mod pixel;
+mod positions;
 mod region;
 
 pub use attention_map::attention_probabilities;
-pub use init::{ParamSpec, check_params, init_params, param_specs, position_table};
+pub use inference::{decoder_graph, image_graph, query_graph};
+pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};
+pub use positions::{position_table, tables_at};
 
 use crate::config::ModelConfig;
 use crate::error::Result;

@@ -44,6 +44,13 @@ pub(crate) fn whole_image_qkv(g: &mut Graph, config: &ModelConfig, layer: usize)
     })
 }
 
+/// `latent [B, 1+L, D]` of whole images, nothing masked.
+pub(crate) fn whole_image_encoder(g: &mut Graph, config: &ModelConfig, image: NodeId) -> Result<NodeId> {
+    let x = whole_image_tokens(g, config, image)?;
+    let x = blocks(g, x, "blocks", config.depth, config, encoder_width(config))?;
+    layer_norm(g, x, "norm", config)
+}
+
 /// The tokens of whole images, `[B, 1+L, D]`, before the first block.
 pub(crate) fn whole_image_tokens(g: &mut Graph, config: &ModelConfig, image: NodeId) -> Result<NodeId> {
     let batch = g.shape(image)[0];

@@ -20,8 +20,13 @@ pub(crate) fn branch(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, laten
         problem: "the region branch needs region maps".into(),
     })?;
     let (b, k, l) = (inputs.batch, config.num_region, config.num_patches());
-    let patches = region_patches(g, config, regions)?;
-    let queries = encoder(g, config, inputs, patches)?;
+    let seen = Seen {
+        batch: b,
+        keep: config.visible_region_patches(),
+        shuffle: inputs.ids_shuffle,
+        restore: inputs.ids_restore,
+    };
+    let queries = encoder(g, config, &seen, regions)?;
     let memory = neck(g, config, inputs, latent)?;
     g.set_output("pixel_memory", memory);
     let logits = decoders::decode(g, config, queries, memory)?;
@@ -58,21 +63,28 @@ fn as_images(g: &mut Graph, config: &ModelConfig, regions: NodeId, channels: usi
     g.apply(Reshape { shape: vec![n, channels, s, s] }, &[regions])
 }
 
-/// Visible tokens of each region through the region encoder, their mean, `region_proj`:
-/// `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`).
-fn encoder(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, patches: NodeId) -> Result<NodeId> {
+/// Which patches of the region maps the encoder sees: the first `keep` of each permutation.
+pub(crate) struct Seen {
+    pub(crate) batch: usize,
+    pub(crate) keep: usize,
+    pub(crate) shuffle: NodeId,
+    pub(crate) restore: NodeId,
+}
+
+/// Visible tokens of each of the maps `[B, k, S, S]` through the region encoder, their mean,
+/// `region_proj`: `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`).
+pub(crate) fn encoder(g: &mut Graph, config: &ModelConfig, seen: &Seen, regions: NodeId) -> Result<NodeId> {
     let c = channels(config);
     let per_image = config.num_region / c;
-    let keep = config.visible_region_patches();
-    let (shuffle, restore) = (inputs.ids_shuffle, inputs.ids_restore);
-    let gather = GatherTokens { keep, cls: false, groups: per_image, shared: false };
-    let patches = g.apply(gather, &[patches, shuffle, restore])?;
+    let patches = region_patches(g, config, regions)?;
+    let gather = GatherTokens { keep: seen.keep, cls: false, groups: per_image, shared: false };
+    let patches = g.apply(gather, &[patches, seen.shuffle, seen.restore])?;
     let x = embed(g, config, patches, c)?;
-    let pos = visible_positions(g, config, inputs)?;
-    let x = g.apply(Add { n: per_image, outer: inputs.batch }, &[x, pos])?;
+    let pos = visible_positions(g, config, seen)?;
+    let x = g.apply(Add { n: per_image, outer: seen.batch }, &[x, pos])?;
     let width = Width { dim: config.region_enc_dim, heads: config.region_enc_num_heads };
     let x = blocks(g, x, "region_enc_blocks", config.region_enc_depth, config, width)?;
-    let x = mean_over_tokens(g, x, inputs.batch, per_image)?;
+    let x = mean_over_tokens(g, x, seen.batch, per_image)?;
     let x = layer_norm(g, x, "region_proj.0", config)?;
     linear(g, x, "region_proj.1", config.region_dec_dim)
 }
@@ -87,12 +99,12 @@ fn embed(g: &mut Graph, config: &ModelConfig, patches: NodeId, channels: usize) 
 }
 
 /// `region_pos_embed[1:]` at the visible patches, `[B, visible, D_e]`.
-fn visible_positions(g: &mut Graph, config: &ModelConfig, inputs: &Inputs) -> Result<NodeId> {
+fn visible_positions(g: &mut Graph, config: &ModelConfig, seen: &Seen) -> Result<NodeId> {
     let l = config.num_patches();
     let table = g.param("region_pos_embed", &[1, l + 1, config.region_enc_dim], false);
     let table = g.apply(SliceTokens { start: 1, len: l }, &[table])?;
-    let op = GatherTokens { keep: config.visible_region_patches(), cls: false, groups: 1, shared: true };
-    g.apply(op, &[table, inputs.ids_shuffle, inputs.ids_restore])
+    let op = GatherTokens { keep: seen.keep, cls: false, groups: 1, shared: true };
+    g.apply(op, &[table, seen.shuffle, seen.restore])
 }
 
 fn mean_over_tokens(g: &mut Graph, x: NodeId, batch: usize, per_image: usize) -> Result<NodeId> {
@@ -101,14 +113,27 @@ fn mean_over_tokens(g: &mut Graph, x: NodeId, batch: usize, per_image: usize) ->
     g.apply(op, &[x])
 }
 
-/// The pixel memory that regions are decoded from, `[B, L+1, D_r]`.
+/// The pixel memory that regions are decoded from, `[B, L+1, D_r]`, of a masked image.
 fn neck(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, latent: NodeId) -> Result<NodeId> {
-    let (l, d) = (config.num_patches(), config.region_dec_dim);
+    let d = config.region_dec_dim;
     let x = linear(g, latent, "region_cross_embed", d)?;
     let mask_token = g.param("region_cross_mask_token", &[1, 1, d], true);
     let x = pixel::restore(g, config, inputs, x, mask_token)?;
-    let pos = g.param("region_cross_pos_embed", &[1, l + 1, d], false);
-    let x = g.apply(Add::leading(inputs.batch), &[x, pos])?;
+    memory(g, config, inputs.batch, x)
+}
+
+/// The same of whole images, nothing masked: `latent` is `[B, L+1, D]` in image order.
+pub(crate) fn whole_image_neck(
+    g: &mut Graph, config: &ModelConfig, batch: usize, latent: NodeId,
+) -> Result<NodeId> {
+    let x = linear(g, latent, "region_cross_embed", config.region_dec_dim)?;
+    memory(g, config, batch, x)
+}
+
+/// Positions, blocks and norm of the neck over all places, `[B, L+1, D_r]`.
+fn memory(g: &mut Graph, config: &ModelConfig, batch: usize, x: NodeId) -> Result<NodeId> {
+    let pos = g.param("region_cross_pos_embed", &[1, config.num_patches() + 1, config.region_dec_dim], false);
+    let x = g.apply(Add::leading(batch), &[x, pos])?;
     let x = blocks(g, x, "region_cross_blocks", config.region_cross_layer, config, decoders::width(config))?;
     layer_norm(g, x, "region_dec_norm", config)
 }

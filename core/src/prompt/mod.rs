@@ -3,17 +3,26 @@
 //! Coordinates are pixels of the image as a person sees it (upright, full resolution): x to the
 //! right, y down, the middle of the first pixel at (0.5, 0.5), the image's corner at (0, 0).
 
+mod check;
 pub mod distance;
 pub mod export;
+mod fill;
 mod geometry;
 mod mask;
+mod options;
 mod parts;
+mod predictor;
 pub mod refine;
+mod region_map;
 pub mod simulate;
+mod view;
 mod working_image;
 
 pub use geometry::Rect;
 pub use mask::Mask;
+pub use options::{CropMode, Fit, PredictOptions, PredictorOptions};
+pub use predictor::{ImageReport, Prediction, Predictor};
+pub use region_map::MapRules;
 pub use working_image::{MAX_WORKING_PIXELS, RgbView, WorkingImage, WorkingImageBuilder};
 
 use serde::{Deserialize, Serialize};

@@ -84,6 +84,26 @@ impl WorkingImage {
         builder.finish()
     }
 
+    /// The working image of an image of `full` columns and rows, from its own pixels: what
+    /// [`WorkingImage::data`] of an earlier one gave.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for a size that cannot be, or pixels that are not those of its working image.
+    pub fn restore(full: (usize, usize), data: Vec<u8>) -> Result<Self> {
+        check_sides(full.0, full.1)?;
+        let (width, height) = working_size(full.0, full.1);
+        if data.len() != 3 * width * height {
+            let problem = format!(
+                "a working image of {}x{} has {width}x{height} pixels of RGB, not {} bytes",
+                full.0,
+                full.1,
+                data.len()
+            );
+            return Err(Error::Image(problem));
+        }
+        Ok(Self { width, height, full, data })
+    }
+
     /// Columns.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -330,6 +350,9 @@ mod tests {
             builder.push_rows(strip, 3).unwrap();
         }
         assert_eq!(builder.finish().unwrap(), whole);
+        let again = WorkingImage::restore((w, h), whole.data().to_vec()).unwrap();
+        assert_eq!(again, whole);
+        assert!(WorkingImage::restore((w, h), data).is_err());
     }
 
     #[test]

@@ -1,0 +1,501 @@
+//! One image, encoded once, and the masks of whatever is prompted on it.
+
+use std::collections::VecDeque;
+
+use super::check::checked;
+use super::fill::fill_visible;
+use super::options::{CropMode, PredictOptions, PredictorOptions};
+use super::refine::{RefineCache, RefineInput, refine, upscale};
+use super::region_map::{Grid, RegionMap};
+use super::view::View;
+use super::{Mask, ObjectPrompts, Rect, RgbView, WorkingImage, WorkingImageBuilder};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::exec::{Device, Params, Precision, Program, Tensors};
+use crate::model::{check_graph_params, decoder_graph, image_graph, query_graph, restore_ids, tables_at};
+use crate::reconstruct::unpatchify;
+use crate::tensor::HostTensor;
+
+/// Compiled programs kept for each kind: a program is compiled for a number of patches or objects,
+/// and people come back to the numbers that they used last.
+const KEPT_PROGRAMS: usize = 8;
+/// Encoded crops kept.
+const KEPT_CROPS: usize = 4;
+/// A crop is this many times as long as its object.
+const CROP_MARGIN: f32 = 2.0;
+/// An object shorter than this share of its image is small.
+const SMALL: f32 = 0.25;
+/// Crops lie on a raster this fine, as a share of their length, so that further clicks on one object
+/// meet a crop that is there already.
+const CROP_RASTER: f32 = 0.25;
+/// Shortest side of a crop, pixels: below it there is nothing left to enlarge.
+const LEAST_CROP: f32 = 32.0;
+
+/// What came of setting an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageReport {
+    /// Columns of the image.
+    pub width: usize,
+    /// Rows of the image.
+    pub height: usize,
+    /// Columns of the working image.
+    pub working_width: usize,
+    /// Rows of the working image.
+    pub working_height: usize,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The object at the image's own size, or at the size that was asked for.
+    pub mask: Mask,
+    /// Mean probability of the pixels that the model takes for the object, 0 to 1; 0 without any.
+    pub score: f32,
+    /// The model's logits, `[S, S]`, over [`Prediction::area`]; visible patches are filled in.
+    pub logits: Vec<f32>,
+    /// Where the logits lie, in pixels of the image.
+    pub area: Rect,
+}
+
+/// A view of the image, encoded.
+#[derive(Debug)]
+struct Encoded {
+    view: View,
+    latent: HostTensor,
+    memory: Option<HostTensor>,
+}
+
+/// The image that is asked about.
+struct Seen {
+    working: WorkingImage,
+    cache: RefineCache,
+    whole: Encoded,
+    /// Most recent last.
+    crops: VecDeque<Encoded>,
+}
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seen")
+            .field("full", &self.working.full_size())
+            .field("crops", &self.crops.len())
+            .finish()
+    }
+}
+
+/// Programs compiled for a number, the most recent last.
+#[derive(Debug, Default)]
+struct Programs(VecDeque<(usize, Program)>);
+
+impl Programs {
+    /// The program of a number, taken out.
+    fn take(&mut self, key: usize) -> Option<Program> {
+        let at = self.0.iter().position(|(known, _)| *known == key)?;
+        self.0.remove(at).map(|(_, program)| program)
+    }
+
+    fn put(&mut self, key: usize, program: Program) {
+        if self.0.len() >= KEPT_PROGRAMS {
+            self.0.pop_front();
+        }
+        self.0.push_back((key, program));
+    }
+}
+
+/// A model that segments what is prompted, and lets itself be looked into.
+///
+/// [`Predictor::set_image`] runs encoder and neck once; [`Predictor::predict`] then runs the region
+/// encoder and the decoder only, all objects in one pass. Region encoders run on the CPU whatever the
+/// device: one block over a few patches is less work than compiling it for their number on a GPU, and
+/// reading its result back.
+#[derive(Debug)]
+pub struct Predictor {
+    pub(super) config: ModelConfig,
+    pub(super) device: Device,
+    pub(super) params: Params,
+    options: PredictorOptions,
+    query_device: Device,
+    query_params: Params,
+    encode: Program,
+    queries: Programs,
+    decoders: Programs,
+    incoming: Option<WorkingImageBuilder>,
+    seen: Option<Seen>,
+}
+
+impl Predictor {
+    /// Puts the weights on the device and prepares the encoder. Weights that the model does not need
+    /// for an image are not missed: [`Predictor::predict`] tells when it cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a side that is no multiple of the patch, [`Error::Tensor`] for a weight
+    /// that is missing or of another shape, and the device's.
+    pub async fn new(
+        config: &ModelConfig, weights: &Tensors, device: &Device, options: PredictorOptions,
+    ) -> Result<Self> {
+        let side = options.side.unwrap_or(config.img_size);
+        let at_side = ModelConfig { img_size: side, ..config.clone() };
+        at_side.validate()?;
+        let graph = image_graph(&at_side)?;
+        let weights = tables_at(config, at_side.grid(), weights)?;
+        check_graph_params(&graph, &weights)?;
+        let fetch: Vec<&str> = graph.outputs().keys().map(String::as_str).collect();
+        let encode = device.compile(&graph, &fetch, false).await?;
+        let query_device = match device {
+            Device::Cpu(_) => device.clone(),
+            #[cfg(feature = "gpu")]
+            Device::Gpu(_) => Device::cpu(Precision::F32),
+        };
+        let of_queries = ["region_patch_embed", "region_pos_embed", "region_enc_blocks", "region_proj"];
+        let mut small = weights.clone();
+        small.retain(|name, _| of_queries.iter().any(|prefix| name.starts_with(prefix)));
+        Ok(Self {
+            params: device.params(&weights).await?,
+            query_params: query_device.params(&small).await?,
+            device: device.clone(),
+            config: at_side,
+            options,
+            query_device,
+            encode,
+            queries: Programs::default(),
+            decoders: Programs::default(),
+            incoming: None,
+            seen: None,
+        })
+    }
+
+    /// The model, at the side at which it looks at images.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Takes an image and encodes it, whole and unmasked.
+    ///
+    /// # Errors
+    /// [`Error::Image`], and those of the device; then there is no image.
+    pub async fn set_image(&mut self, image: RgbView<'_>) -> Result<ImageReport> {
+        self.set_working_image(WorkingImage::from_rgb(image)?).await
+    }
+
+    /// Begins an image that comes in strips; the one before stays until it is complete.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for a size that cannot be.
+    pub fn begin_image(&mut self, width: usize, height: usize) -> Result<()> {
+        self.incoming = Some(WorkingImageBuilder::new(width, height)?);
+        Ok(())
+    }
+
+    /// Takes the next rows: see [`WorkingImageBuilder::push_rows`].
+    ///
+    /// # Errors
+    /// [`Error::Image`] for rows that do not fit, or before [`Predictor::begin_image`].
+    pub fn push_rows(&mut self, rows: &[u8], channels: usize) -> Result<()> {
+        let incoming = self.incoming.as_mut().ok_or_else(|| Error::Image("none was begun".into()))?;
+        incoming.push_rows(rows, channels)
+    }
+
+    /// Encodes the image whose rows were pushed.
+    ///
+    /// # Errors
+    /// As [`Predictor::set_image`].
+    pub async fn finish_image(&mut self) -> Result<ImageReport> {
+        let incoming = self.incoming.take().ok_or_else(|| Error::Image("none was begun".into()))?;
+        self.set_working_image(incoming.finish()?).await
+    }
+
+    /// Takes an image that is a working image already, and encodes it.
+    ///
+    /// # Errors
+    /// Those of the device; then there is no image.
+    pub async fn set_working_image(&mut self, working: WorkingImage) -> Result<ImageReport> {
+        self.seen = None;
+        let view = View::whole(&working, self.config.img_size, self.options.fit);
+        let whole = self.encode(&working, view).await?;
+        let (width, height) = working.full_size();
+        let (working_width, working_height) = (working.width(), working.height());
+        let cache = RefineCache::new(&working);
+        self.seen = Some(Seen { working, cache, whole, crops: VecDeque::new() });
+        Ok(ImageReport { width, height, working_width, working_height })
+    }
+
+    /// The image as the model and the refinement see it.
+    #[must_use]
+    pub fn working_image(&self) -> Option<&WorkingImage> {
+        self.seen.as_ref().map(|seen| &seen.working)
+    }
+
+    /// The encoder's tokens of the whole image, `[1, L+1, D]`.
+    #[must_use]
+    pub fn latent(&self) -> Option<&HostTensor> {
+        self.seen.as_ref().map(|seen| &seen.whole.latent)
+    }
+
+    async fn encode(&mut self, image: &WorkingImage, view: View) -> Result<Encoded> {
+        let side = view.side();
+        let pixels = HostTensor::f32(&[1, 3, side, side], view.sample(image))?;
+        let inputs = Tensors::from([("image".into(), pixels)]);
+        let mut outputs = self.encode.run(&mut self.params, &inputs).await?;
+        let latent = output(&mut outputs, "latent")?;
+        Ok(Encoded { view, latent, memory: outputs.remove("pixel_memory") })
+    }
+
+    /// Masks of objects, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Image`] without an image, [`Error::Prompt`] for what means nothing on it,
+    /// [`Error::Unsupported`] for a model that completes no single regions, and the device's.
+    pub async fn predict(
+        &mut self, objects: &[ObjectPrompts], options: &PredictOptions,
+    ) -> Result<Vec<Prediction>> {
+        check_options(options)?;
+        let seen = self.seen.take().ok_or_else(no_image)?;
+        let mut asked = Asked { seen, options };
+        let result = self.masks(objects, &mut asked).await;
+        self.seen = Some(asked.seen);
+        result
+    }
+
+    async fn masks(&mut self, objects: &[ObjectPrompts], asked: &mut Asked<'_>) -> Result<Vec<Prediction>> {
+        let (width, height) = asked.seen.working.full_size();
+        let scale = asked.seen.working.scale();
+        let objects = checked(objects, width, height)?;
+        let objects: Vec<ObjectPrompts> = objects.iter().map(|o| o.mapped((0.0, 0.0), scale)).collect();
+        let first = self.logits(&asked.seen.working, &asked.seen.whole, &objects).await?;
+        let mut made = vec![];
+        for (object, logits) in objects.iter().zip(first) {
+            let look = Look { logits, area: asked.seen.whole.view.area() };
+            let look = self.closer(object, look, asked).await?;
+            made.push(asked.finish(object, look, self.config.img_size));
+        }
+        Ok(made)
+    }
+
+    /// Logits `[S, S]` of every object on a view, in one pass of the decoder.
+    async fn logits(
+        &mut self, image: &WorkingImage, encoded: &Encoded, objects: &[ObjectPrompts],
+    ) -> Result<Vec<Vec<f32>>> {
+        let (side, patch) = (self.config.img_size, self.config.patch_size);
+        let area = encoded.view.area();
+        let grid = Grid { side, patch, area, image: (image.width(), image.height()) };
+        let trained = 1.0 - self.config.region_mask_ratio;
+        let map = |object| RegionMap::new(object, grid, &self.options.rules, trained);
+        let maps: Vec<RegionMap> = objects.iter().map(map).collect();
+        let mut queries = vec![];
+        for map in &maps {
+            queries.extend(self.query(map).await?);
+        }
+        let logits = self.decode(encoded, queries, maps.len()).await?;
+        let one = |(map, patches): (&RegionMap, &[f32])| {
+            let mut logits = unpatchify(patches, 1, side, patch);
+            fill_visible(&mut logits, map, side, patch);
+            logits
+        };
+        Ok(maps.iter().zip(logits.chunks_exact(side * side)).map(one).collect())
+    }
+
+    /// The query of one object, `[D_r]`.
+    async fn query(&mut self, map: &RegionMap) -> Result<Vec<f32>> {
+        let (side, l, visible) = (self.config.img_size, self.config.num_patches(), map.visible.len());
+        let mut program = match self.queries.take(visible) {
+            Some(program) => program,
+            None => {
+                let graph = query_graph(&self.config, visible)?;
+                self.query_device.compile(&graph, &["query"], false).await?
+            }
+        };
+        let ids = permutation(&map.visible, l);
+        let inputs = Tensors::from([
+            ("regions".into(), HostTensor::f32(&[1, 1, side, side], map.values.clone())?),
+            ("ids_restore".into(), HostTensor::u32(&[1, l], restore_ids(&ids, l))?),
+            ("ids_shuffle".into(), HostTensor::u32(&[1, l], ids)?),
+        ]);
+        let mut outputs = program.run(&mut self.query_params, &inputs).await?;
+        self.queries.put(visible, program);
+        Ok(output(&mut outputs, "query")?.to_f32())
+    }
+
+    /// Logits `[k, L, p²]` of `count` queries `[k, D_r]`.
+    async fn decode(&mut self, encoded: &Encoded, queries: Vec<f32>, count: usize) -> Result<Vec<f32>> {
+        let mut program = match self.decoders.take(count) {
+            Some(program) => program,
+            None => {
+                let graph = decoder_graph(&self.config, count)?;
+                self.device.compile(&graph, &["logits"], false).await?
+            }
+        };
+        let memory = encoded.memory.clone();
+        let memory = memory.ok_or_else(|| Error::Unsupported("the model completes no regions".into()))?;
+        let queries = HostTensor::f32(&[1, count, self.config.region_dec_dim], queries)?;
+        let inputs = Tensors::from([("queries".into(), queries), ("pixel_memory".into(), memory)]);
+        let mut outputs = program.run(&mut self.params, &inputs).await?;
+        self.decoders.put(count, program);
+        Ok(output(&mut outputs, "logits")?.to_f32())
+    }
+
+    /// The same object on an enlarged part of the image, where that is asked for and there is one.
+    async fn closer(&mut self, object: &ObjectPrompts, look: Look, asked: &mut Asked<'_>) -> Result<Look> {
+        let Some(window) = asked.crop(object, &look, self.config.img_size) else { return Ok(look) };
+        let view = View::of(window, self.config.img_size, self.options.fit);
+        let known = asked.seen.crops.iter().position(|crop| crop.view == view);
+        let encoded = match known.and_then(|at| asked.seen.crops.remove(at)) {
+            Some(encoded) => encoded,
+            None => self.encode(&asked.seen.working, view).await?,
+        };
+        let logits = self.logits(&asked.seen.working, &encoded, std::slice::from_ref(object)).await;
+        asked.keep(encoded);
+        let closer = logits?.pop().map(|logits| Look { logits, area: view.area() });
+        Ok(closer.unwrap_or(look))
+    }
+}
+
+/// A request under way, with the image taken out of the predictor.
+struct Asked<'a> {
+    seen: Seen,
+    options: &'a PredictOptions,
+}
+
+/// Logits `[S, S]` and where they lie in the working image.
+struct Look {
+    logits: Vec<f32>,
+    area: Rect,
+}
+
+impl Asked<'_> {
+    fn keep(&mut self, encoded: Encoded) {
+        if self.seen.crops.len() >= KEPT_CROPS {
+            self.seen.crops.pop_front();
+        }
+        self.seen.crops.push_back(encoded);
+    }
+
+    /// The part of the working image to look at again.
+    fn crop(&self, object: &ObjectPrompts, look: &Look, side: usize) -> Option<[usize; 4]> {
+        let image = &self.seen.working;
+        let (w, h) = (image.width() as f32, image.height() as f32);
+        let found = extent(object, look, side, self.options.granularity)?.intersection(&image.area());
+        let longest = (found.width() / w).max(found.height() / h);
+        match self.options.crop {
+            CropMode::Off => return None,
+            CropMode::Auto if longest > SMALL => return None,
+            _ => {}
+        }
+        let length = (CROP_MARGIN * found.width().max(found.height())).max(LEAST_CROP);
+        if length >= 0.9 * w.max(h) {
+            return None;
+        }
+        // A power of two of rasters: the length is as coarse as the place.
+        let length = 2f32.powf((length.log2() / CROP_RASTER).ceil() * CROP_RASTER);
+        let span = |from: f32, to: f32, side: f32| {
+            let raster = (CROP_RASTER * length).max(1.0);
+            let start = ((0.5 * (from + to) - 0.5 * length) / raster).round() * raster;
+            let start = start.clamp(0.0, (side - length).max(0.0)) as usize;
+            (start, (length as usize).min(side as usize - start).max(1))
+        };
+        let (x, width) = span(found.x0, found.x1, w);
+        let (y, height) = span(found.y0, found.y1, h);
+        Some([x, y, width, height])
+    }
+
+    fn finish(&self, object: &ObjectPrompts, look: Look, side: usize) -> Prediction {
+        let seen = &self.seen;
+        let input = RefineInput {
+            image: &seen.working,
+            cache: &seen.cache,
+            logits: &look.logits,
+            side,
+            area: look.area,
+            prompts: object,
+            granularity: self.options.granularity,
+        };
+        let mask = refine(&input, &self.options.refine);
+        let (width, height) = limited(seen.working.full_size(), self.options.max_side);
+        let mask = match width < mask.width() {
+            true => mask.resized(width, height),
+            false => upscale(&mask, width, height),
+        };
+        let score = score(&look.logits, self.options.granularity);
+        let (sx, sy) = seen.working.scale();
+        let Rect { x0, y0, x1, y1 } = look.area;
+        let area = Rect { x0: x0 / sx, y0: y0 / sy, x1: x1 / sx, y1: y1 / sy };
+        Prediction { mask, score, logits: look.logits, area }
+    }
+}
+
+/// The box around what a first look found and around the positive prompts, in the working image.
+fn extent(object: &ObjectPrompts, look: &Look, side: usize, bias: f32) -> Option<Rect> {
+    let area = look.area;
+    let (sx, sy) = (area.width() / side as f32, area.height() / side as f32);
+    let clicks = object.clicks.iter().filter(|c| c.positive).map(|c| [c.x, c.y]);
+    let scribbles = object.scribbles.iter().filter(|s| s.positive).flat_map(|s| s.points.iter().copied());
+    let mut places: Vec<[f32; 2]> = clicks.chain(scribbles).collect();
+    if let Some(rect) = super::check::common(&object.boxes) {
+        // A box says it all.
+        return Some(rect);
+    }
+    // Only what hangs together with a prompt would count; the whole find is a cautious guess.
+    let found = Mask::from_fn(side, side, |x, y| look.logits[y * side + x] + bias > 0.0);
+    if let Some(b) = found.bounding_box() {
+        let at = |x: u32, y: u32| [area.x0 + x as f32 * sx, area.y0 + y as f32 * sy];
+        places.extend([at(b.x, b.y), at(b.x + b.width, b.y + b.height)]);
+    }
+    let first = *places.first()?;
+    let start = Rect { x0: first[0], y0: first[1], x1: first[0], y1: first[1] };
+    Some(places.iter().fold(start, |r, &[x, y]| Rect {
+        x0: r.x0.min(x),
+        y0: r.y0.min(y),
+        x1: r.x1.max(x),
+        y1: r.y1.max(y),
+    }))
+}
+
+/// Mean probability of the pixels above the threshold.
+fn score(logits: &[f32], bias: f32) -> f32 {
+    let inside = logits.iter().filter(|&&l| l + bias > 0.0);
+    let (sum, count) = inside.fold((0.0, 0u32), |(sum, n), l| (sum + 1.0 / (1.0 + (-l).exp()), n + 1));
+    if count == 0 { 0.0 } else { sum / count as f32 }
+}
+
+/// The size whose longer side is at most `limit`.
+fn limited((width, height): (usize, usize), limit: Option<usize>) -> (usize, usize) {
+    let longer = width.max(height);
+    match limit {
+        Some(limit) if limit < longer => {
+            let scaled = |side: usize| ((side * limit + longer / 2) / longer).max(1);
+            (scaled(width), scaled(height))
+        }
+        _ => (width, height),
+    }
+}
+
+/// A permutation of `patches` that begins with the visible ones.
+fn permutation(visible: &[u32], patches: usize) -> Vec<u32> {
+    let mut seen = vec![false; patches];
+    visible.iter().for_each(|&id| seen[id as usize] = true);
+    let masked = (0..patches as u32).filter(|&id| !seen[id as usize]);
+    visible.iter().copied().chain(masked).collect()
+}
+
+fn check_options(options: &PredictOptions) -> Result<()> {
+    let wrong = |prompt: &str, problem: String| Err(Error::Prompt { prompt: prompt.into(), problem });
+    if !(-1.0..=1.0).contains(&options.granularity) {
+        return wrong("granularity", format!("{} does not lie between -1 and 1", options.granularity));
+    }
+    if options.max_side == Some(0) {
+        return wrong("max_side", "0 leaves no pixel; give at least 1".into());
+    }
+    Ok(())
+}
+
+pub(super) fn no_image() -> Error {
+    Error::Image("there is none: set one first".into())
+}
+
+pub(super) fn output(outputs: &mut Tensors, name: &'static str) -> Result<HostTensor> {
+    outputs.remove(name).ok_or_else(|| Error::UnknownName {
+        kind: "output",
+        name: name.into(),
+        known: outputs.keys().cloned().collect::<Vec<_>>().join(", "),
+    })
+}
