@@ -29,8 +29,7 @@ export function reconstructView(app) {
     "div",
     { class: "stack" },
     el("p", { class: "small quiet-text" }, "The model learned by filling in. Part of the photo is hidden in patches; from the rest it guesses pixels, and how regions go on."),
-    el("label", { class: "field", for: "mask-ratio" }, el("span", { class: "spread" }, "Hidden", value), ratio),
-    el("div", { class: "row" }, again),
+    el("div", { class: "beside" }, el("label", { class: "field", for: "mask-ratio" }, el("span", { class: "spread" }, "Hidden", value), ratio), again),
     note, figures, completed,
   );
 

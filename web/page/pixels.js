@@ -60,14 +60,14 @@ export function alphaRows({ width, height, data }, y, count, soft) {
 }
 
 /**
- * Sets the opacity of RGBA rows. What is fully transparent loses its colour, too: nobody who cuts
+ * Multiplies the opacity of RGBA rows. What is fully transparent loses its colour, too: nobody who cuts
  * something out wants the rest to be found under it.
  * @param {Uint8Array | Uint8ClampedArray} rgba is changed @param {Uint8Array} alpha
  */
 export function withAlpha(rgba, alpha) {
   const out = new Uint8Array(rgba.buffer, rgba.byteOffset, rgba.length);
   for (let i = 0; i < alpha.length; i++) {
-    out[4 * i + 3] = alpha[i];
+    out[4 * i + 3] = Math.round((out[4 * i + 3] * alpha[i]) / 255);
     if (alpha[i] === 0) out[4 * i] = out[4 * i + 1] = out[4 * i + 2] = 0;
   }
   return out;

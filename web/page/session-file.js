@@ -1,6 +1,7 @@
 // A session as JSON: what was pointed at, and the photo or how to find it again. Pure, so that Node can test it.
 
 import { fromRuns, toRuns } from "./pixels.js";
+import { breathe } from "./png.js";
 import { COLOURS, emptyDocument, noPrompts } from "./store.js";
 
 /**
@@ -46,6 +47,35 @@ export function readSession(text) {
     document: { ...emptyDocument(image), objects, activeId: active, nextId: objects.length + 1 },
     photo: { sha256: text_(sha256, "image.sha256"), bytes: number(bytes, "image.bytes"), type: text_(type, "image.type"), data },
   };
+}
+
+/** Characters that are decoded in one go: some milliseconds' work. */
+const AT_ONCE = 2 ** 20;
+
+/**
+ * The embedded photo. In pieces, with others having their turn between them: photos have tens of megabytes.
+ * @param {Photo} photo @returns {Promise<Blob | null>} null where there is none inside
+ */
+export async function photoInside({ data, type }) {
+  if (data === undefined) return null;
+  const parts = [];
+  for (let at = 0; at < data.length; at += AT_ONCE) {
+    parts.push(decoded(data.slice(at, at + AT_ONCE)));
+    await breathe();
+  }
+  return new Blob(parts, { type });
+}
+
+/** @param {string} base64 */
+function decoded(base64) {
+  try {
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  } catch {
+    throw new BadSession("the photo in it is damaged.");
+  }
 }
 
 /** @param {string} text */

@@ -5,7 +5,7 @@ import { complain, download, headOf, inspect, pick, sha256 } from "./files.js";
 import * as kept from "./kept.js";
 import { inWorker } from "./in-worker.js";
 import { baseName } from "./pixels.js";
-import { BadSession, readSession, writeSession } from "./session-file.js";
+import { BadSession, photoInside, readSession, writeSession } from "./session-file.js";
 import { sizeOf, sniff } from "./sniff.js";
 import { addObject, isEmpty, noPrompts } from "./store.js";
 
@@ -76,22 +76,12 @@ async function pickSession(app) {
 export async function openSession(app, file) {
   try {
     const session = readSession(await file.text());
-    const blob = photoInside(session) ?? (await photoAtHand(app, session));
+    const blob = (await photoInside(session.photo)) ?? (await photoAtHand(app, session));
     if (blob) await apply(app, session, blob);
     else askForPhoto(app, session);
   } catch (error) {
     if (!(error instanceof BadSession)) return complain(app, error, file.name);
     app.toast({ kind: "error", id: "session", text: `${file.name} cannot be loaded: ${error.message}` });
-  }
-}
-
-/** @param {Session} session */
-function photoInside({ photo }) {
-  if (!photo.data) return null;
-  try {
-    return new Blob([Uint8Array.from(atob(photo.data), (c) => c.charCodeAt(0))], { type: photo.type });
-  } catch {
-    throw new BadSession("the photo in it is damaged.");
   }
 }
 

@@ -48,11 +48,11 @@ function deviceSection({ store, engine }) {
 
   function update() {
     const { device, busy } = store.get().view;
-    now.textContent = device ? `In use: ${device.kind === "webgpu" ? "WebGPU" : "CPU"}, ${device.name}. ${sentence(device.reason)}` : "No engine yet.";
+    now.replaceChildren(...(device ? ["In use: ", el("strong", {}, device.name), ". ", sentence(device.reason)] : ["No engine yet."]));
     const why = device?.available?.webgpu === false && !device.available.software ? device.available.why ?? "This browser has no WebGPU." : "";
     for (const input of root.querySelectorAll("input")) {
       input.disabled = busy === "load" || (input.value === "webgpu" && Boolean(why));
-      if (input.value === "webgpu" && input.nextElementSibling?.lastElementChild) input.nextElementSibling.lastElementChild.textContent = why || DEVICES[1][2];
+      if (input.value === "webgpu" && input.nextElementSibling?.lastElementChild) input.nextElementSibling.lastElementChild.textContent = why ? sentence(why) : DEVICES[1][2];
     }
   }
   return { root, update };

@@ -17,6 +17,7 @@ export function sentence({ document, view }) {
   if (view.busy === "load") return document.image ? "The model is loading; prompts are kept" : "The model is loading";
   if (!document.image) return "Choose a photo";
   if (view.busy === "encode") return "Looking at the photo";
+  if (view.panel === "inside" && view.tool === "pan") return "Looking inside the model";
   const active = activeObject(document);
   if (!active || isEmpty(active.prompts)) return `${CLICK} what you want, or drag a box around it`;
   if (view.busy === "predict") return `Making the mask of ${active.name}`;

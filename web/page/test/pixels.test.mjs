@@ -71,7 +71,7 @@ test("masks: union, box, soft edge", () => {
   assert.equal(soft[5], 64);
   assert.ok(soft[4] > 0 && soft[4] < soft[5]);
   assert.deepEqual(alphaRows(a, 1, 1, true), soft.subarray(4, 8), "rows do not depend on the strip");
-  assert.deepEqual([...withAlpha(Uint8ClampedArray.of(1, 2, 3, 4, 5, 6, 7, 8), Uint8Array.of(9, 0))], [1, 2, 3, 9, 0, 0, 0, 0]);
+  assert.deepEqual([...withAlpha(Uint8ClampedArray.of(1, 2, 3, 255, 5, 6, 7, 255, 8, 9, 10, 100), Uint8Array.of(9, 0, 128))], [1, 2, 3, 9, 0, 0, 0, 0, 8, 9, 10, 50]);
 });
 
 test("runs are the mask, and foreign ones are refused", () => {

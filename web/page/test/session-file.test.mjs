@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BadSession, FORMAT, VERSION, readSession, writeSession } from "../session-file.js";
+import { BadSession, FORMAT, VERSION, photoInside, readSession, writeSession } from "../session-file.js";
 
 const photo = { sha256: "ab".repeat(32), bytes: 12345, type: "image/jpeg" };
 
@@ -30,7 +30,13 @@ test("a session comes back as it was", () => {
   assert.deepEqual(document.objects.map(({ id }) => id), [1, 2], "numbered anew");
 });
 
-test("the photo may be inside", () => {
+test("the photo may be inside", async () => {
+  const bytes = Uint8Array.from({ length: 2_000_003 }, (_, i) => (i * 7) & 255);
+  const blob = await photoInside({ ...photo, data: Buffer.from(bytes).toString("base64") });
+  assert.equal(blob.type, "image/jpeg");
+  assert.ok(Buffer.compare(Buffer.from(await blob.arrayBuffer()), bytes) === 0);
+  assert.equal(await photoInside(photo), null);
+  await assert.rejects(photoInside({ ...photo, data: "*" }), BadSession);
   assert.equal(readSession(writeSession(made(), { ...photo, data: "AAEC" })).photo.data, "AAEC");
   assert.throws(() => writeSession({ ...made(), image: null }, photo), BadSession);
 });

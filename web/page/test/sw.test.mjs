@@ -40,6 +40,7 @@ function setUp(files) {
     fetched.push(path);
     if (!server.online) throw new TypeError("no network");
     const body = server.files[path];
+    if (server.broken === path) return new Response('{"error": "overloaded"}', { status: 503 });
     return body === undefined ? new Response("no", { status: 404 }) : new Response(body, { headers: { "content-type": "text/plain" } });
   };
   const tabs = [];
@@ -115,6 +116,16 @@ test("a version that is not complete is not installed, and leaves nothing", asyn
   }
 });
 
+test("an answer that is no success is never kept, where the list has no hashes either", async () => {
+  const set = setUp({ ...one, "sw-manifest.json": JSON.stringify({ version: "1", files: Object.keys(one).map((url) => ({ url })) }) });
+  set.server.broken = "page/app.js";
+  await assert.rejects(set.install());
+  delete set.server.broken;
+  await set.install();
+  await set.activate();
+  assert.equal(await set.get("page/app.js"), "app 1");
+});
+
 test("an update is prepared beside, and takes over only as a whole", async () => {
   const { server, get, tell, tabs, fetched, caches } = await installed();
   const heard = [];
@@ -150,6 +161,8 @@ test("the card of the weights is the host's newest, and the last good one withou
   server.files["weights/w.json"] = '{"bytes": 2}';
   assert.equal(await get("weights/w.json"), '{"bytes": 2}');
   server.files["weights/w.json"] = "<html>maintenance</html>";
+  assert.equal(await get("weights/w.json"), '{"bytes": 2}');
+  server.broken = "weights/w.json";
   assert.equal(await get("weights/w.json"), '{"bytes": 2}');
   server.online = false;
   assert.equal(await get("weights/w.json"), '{"bytes": 2}');
