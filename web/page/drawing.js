@@ -35,15 +35,15 @@ export function drawPhoto(context, { width, height, bitmaps }, { zoom, panX, pan
 
 /**
  * @param {Context} context @param {import("./paint.js").MaskArt} art @param {Placement} placement
- * @param {{ width: number, height: number }} image @param {'active' | 'other' | 'preview'} kind @param {string} [colour]
+ * @param {{ width: number, height: number }} image @param {'active' | 'other' | 'preview' | 'change'} kind @param {string} [colour]
  */
 export function drawMask(context, { fill, path, width, height }, { zoom, panX, panY }, image, kind, colour = "#fff") {
   const [sx, sy] = [(image.width / width) * zoom, (image.height / height) * zoom];
   context.save();
   context.translate(panX, panY);
-  context.globalAlpha = { active: 0.45, other: 0.34, preview: 0.3 }[kind];
+  context.globalAlpha = { active: 0.45, other: 0.34, preview: 0.3, change: 0 }[kind];
   context.imageSmoothingEnabled = true;
-  context.drawImage(fill, 0, 0, width * sx, height * sy);
+  if (kind !== "change") context.drawImage(fill, 0, 0, width * sx, height * sy);
   context.globalAlpha = 1;
   context.scale(sx, sy);
   const line = (/** @type {number} */ wide, /** @type {string} */ style) => {
@@ -52,9 +52,11 @@ export function drawMask(context, { fill, path, width, height }, { zoom, panX, p
     context.stroke(path);
   };
   context.lineJoin = "round";
-  if (kind === "preview") context.setLineDash([5 / sx, 4 / sx]);
-  if (kind === "preview") line(1.5, HALO);
-  else if (kind === "active") line(4, SHADE), line(2.5, HALO), line(1.5, colour);
+  if (kind === "preview" || kind === "change") {
+    line(2.5, SHADE);
+    context.setLineDash([5 / sx, 4 / sx]);
+    line(1.5, HALO);
+  } else if (kind === "active") line(4, SHADE), line(2.5, HALO), line(1.5, colour);
   else line(2.5, SHADE), line(1.5, colour);
   context.restore();
 }

@@ -213,6 +213,8 @@ export function createEngine({ store, viewport, toast, announce }) {
     /** What a click would make there. @param {number} x @param {number} y @param {boolean} [positive] */
     hover: (x, y, positive = true) => requests.hover({ x, y, positive }),
     hoverEnd: () => requests.hover(null),
+    /** The click is made: its preview stays until the mask is there, and no other comes. */
+    hoverHold: () => requests.hoverHold(),
     /** Resolves when no photo is being encoded and no mask is being made. */
     async settled() {
       await encoding;

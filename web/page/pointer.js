@@ -61,7 +61,8 @@ export function mountPointer({ store, viewport, engine }, actions) {
       kind, positive: isPositive(event), button: event.button, more: event.altKey, slop: SLOP[event.pointerType] ?? SLOP.mouse,
       start: at, last: at, from, to: from, line: [from], distance: 0,
     };
-    if (kind !== "press") engine.hoverEnd();
+    if (kind === "press") engine.hoverHold();
+    else engine.hoverEnd();
     viewport.invalidate();
   }
 
@@ -111,9 +112,14 @@ export function mountPointer({ store, viewport, engine }, actions) {
   function hover(event, at) {
     if (event.pointerType !== "mouse" || event.buttons) return;
     viewport.invalidate();
+    foretell(at);
+  }
+
+  /** The mask that a click there would make. @param {At} at on the stage */
+  function foretell(at) {
     const [x, y] = toImage(at);
-    if (store.get().view.tool !== "click" || !viewport.contains(x, y) || markAt(at, 8) >= 0) return engine.hoverEnd();
-    engine.hover(x, y, store.get().view.sign !== event.shiftKey);
+    if (store.get().view.tool !== "click" || space || !viewport.contains(x, y) || markAt(at, 8) >= 0) return engine.hoverEnd();
+    engine.hover(x, y, store.get().view.sign !== shift);
   }
 
   /** @param {PointerEvent} event */
@@ -168,8 +174,7 @@ export function mountPointer({ store, viewport, engine }, actions) {
     if (steps === 0) return;
     wheeled -= steps * WHEEL_STEP;
     actions.setGranularity(actions.granularity() - 0.1 * steps);
-    const [x, y] = toImage(at);
-    if (store.get().view.tool === "click" && viewport.contains(x, y)) engine.hover(x, y, store.get().view.sign !== event.shiftKey);
+    foretell(at);
   }
 
   function cancel() {
@@ -180,7 +185,9 @@ export function mountPointer({ store, viewport, engine }, actions) {
 
   /** @param {KeyboardEvent} event */
   function key(event) {
+    const turned = shift !== event.shiftKey;
     shift = event.shiftKey;
+    if (turned && mouse && !gesture) foretell(mouse);
     if (event.key === "Escape" && event.type === "keydown" && gesture) cancel();
     const target = event.target;
     if (event.key === " " && (target === canvas || target === document.body)) {

@@ -233,6 +233,13 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
       }, PREVIEW_DELAY_MS);
     },
 
+    /** No new preview; the one that is shown stays until the mask that it foretold is there. */
+    hoverHold() {
+      clearTimeout(hoverTimer);
+      hoverTurn++;
+      wish = null;
+    },
+
     /** Another photo: everything is void. */
     forget() {
       generation++;

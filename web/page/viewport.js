@@ -46,8 +46,9 @@ export function createViewport(canvas, store) {
     drawPhoto(context, photo, view, stage, ratio);
     drawLayers(true);
     if (masksShown) drawMasks(document);
-    if (masksShown && preview) drawMask(context, preview, view, document.image, "preview");
     const active = activeObject(document);
+    // Beside a mask that is there, a line is enough to tell what would change.
+    if (masksShown && preview) drawMask(context, preview, view, document.image, active?.visible && masks.has(active.id) ? "change" : "preview");
     if (masksShown && active?.visible) drawPrompts(context, active, view);
     drawLayers(false);
   }
@@ -56,8 +57,7 @@ export function createViewport(canvas, store) {
   function drawMasks({ objects, activeId, image }) {
     for (const object of [...objects].reverse()) {
       const art = masks.get(object.id);
-      // The preview stands for the active object's mask as it would be.
-      if (!art || !image || !object.visible || (preview && object.id === activeId)) continue;
+      if (!art || !image || !object.visible) continue;
       drawMask(context, art, placement(), image, object.id === activeId ? "active" : "other", object.colour);
     }
   }

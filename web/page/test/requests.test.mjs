@@ -149,6 +149,26 @@ test("the preview has the click under the pointer added, and gives way to a real
   assert.equal(store.get().document.objects[0].prompts.points.length, 2);
 });
 
+test("a click keeps its preview until its mask is there, and no late one comes", async () => {
+  const { store, requests, calls, preview } = fresh({ answer: false });
+  requests.hover({ x: 1, y: 1, positive: true });
+  await tick(80);
+  calls[0].finish();
+  await requests.settled();
+  assert.notEqual(preview(), null);
+  requests.hover({ x: 2, y: 1, positive: true });
+  requests.hoverHold();
+  click(store, 2);
+  await tick(80);
+  assert.notEqual(preview(), null);
+  assert.equal(calls.length, 2);
+  calls[1].finish();
+  await requests.settled();
+  await tick(80);
+  assert.equal(preview(), null);
+  assert.equal(calls.length, 2);
+});
+
 test("a deleted object's mask goes, and its result is not waited for", async () => {
   const { store, requests, calls, shown, failures } = fresh({ answer: false });
   click(store);
