@@ -144,6 +144,8 @@ export function createEngine({ store, viewport, toast, announce }) {
     viewport.setPhoto(photo);
     store.setView({ start: false, busy: "", encodeMs: null, predictMs: null });
     announce(`${name}, ${width} by ${height} pixels.`);
+    // Keys are meant for the photo now, not for the button that opened it: Space would press that again.
+    if (globalThis.document.activeElement?.closest("header")) viewport.canvas.focus({ preventScroll: true });
     void encode(blob);
   }
 
