@@ -24,13 +24,14 @@ export function reconstructView(app) {
   const again = el("button", { type: "button", class: "button", "data-testid": "new-mask", onclick: () => ((wish.seed = 1 + Math.floor(Math.random() * 2 ** 31)), ask()) }, icon("dice"), "New mask");
   const figures = el("div", { class: "figures", role: "group", "aria-label": "Shown over the photo" });
   const completed = el("div", { class: "completed" });
+  const hint = el("p", { class: "quiet-text small", hidden: true }, "The marked picture lies over the photo; press it again to see the photo.");
   const note = el("p", { class: "quiet-text small", role: "status" });
   const root = el(
     "div",
     { class: "stack" },
     el("p", { class: "small quiet-text" }, "The model learned by filling in. Part of the photo is hidden in patches; from the rest it guesses pixels, and how regions go on."),
     el("div", { class: "beside" }, el("label", { class: "field", for: "mask-ratio" }, el("span", { class: "spread" }, "Hidden", value), ratio), again),
-    note, figures, completed,
+    note, figures, hint, completed,
   );
 
   const work = latest((/** @type {typeof wish} */ wanted) => engine.segmenter.reconstruct(wanted), {
@@ -68,6 +69,7 @@ export function reconstructView(app) {
       return canvas ? [figure(name, title, stretched(canvas, aspect), toggle)] : [];
     }));
     note.textContent = reconstruction ? "" : `${model?.name ?? "This model"} has no pixel decoder: its weights fill in regions only.`;
+    hint.hidden = false;
     completed.replaceChildren(...regionRows(regions, aspect));
     put();
   }
@@ -92,6 +94,7 @@ export function reconstructView(app) {
     refresh() {
       stage.set([]);
       figures.replaceChildren();
+      hint.hidden = true;
       completed.replaceChildren();
       ask();
     },

@@ -31,7 +31,16 @@ export function mount(root, app) {
   });
   update();
   void storage.update();
-  void startOffline(app);
+  void loaded(app).then(() => startOffline(app));
+}
+
+/** When the engine is there or has failed: keeping the page must not slow its download. @param {App} app @returns {Promise<void>} */
+function loaded({ store }) {
+  const is = () => Boolean(store.get().view.model || store.get().view.error);
+  return new Promise((resolve) => {
+    if (is()) return resolve();
+    const stop = store.subscribe(() => is() && (stop(), resolve()));
+  });
 }
 
 // Device.
