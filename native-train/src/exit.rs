@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     /// Anything not named below: a defect of the program.
     Internal = 1,
     // 2 is given by clap: the command line cannot be understood.
-    /// An option or a configuration file is wrong.
+    /// An option, a prompt or a configuration file is wrong.
     Configuration = 3,
     /// Images, folders or label maps cannot be used.
     Data = 4,
@@ -35,7 +35,7 @@ Exit codes:
    0  done; also after Ctrl-C, when the run was saved
    1  internal error: please report it
    2  the command line cannot be understood
-   3  an option or the configuration file is wrong
+   3  an option, a prompt or the configuration file is wrong
    4  images, folders or label maps cannot be used
    5  a checkpoint or weight file cannot be used
    6  no device as demanded, or the device was lost
@@ -83,7 +83,10 @@ fn of_train(error: &TrainError) -> Failure {
 
 fn of_core(error: &CoreError) -> Failure {
     match error {
-        CoreError::Config { .. } => Failure::Configuration,
+        CoreError::Config { .. } | CoreError::Prompt { .. } | CoreError::Unsupported(_) => {
+            Failure::Configuration
+        }
+        CoreError::Image(_) => Failure::Data,
         CoreError::Checkpoint { .. } | CoreError::Tensor { .. } => Failure::Checkpoint,
         CoreError::NoAdapter(_) | CoreError::DeviceLost(_) => Failure::Device,
         CoreError::OutOfMemory { .. } => Failure::Memory,

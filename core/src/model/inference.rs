@@ -75,7 +75,7 @@ pub fn decoder_graph(config: &ModelConfig, queries: usize) -> Result<Graph> {
 fn check_prompts(config: &ModelConfig) -> Result<()> {
     config.validate()?;
     if config.num_region == 0 {
-        let problem = "it was trained on pixels only and completes no regions; use one of R-MAE or RAE";
+        let problem = "it has no region branch (trained on pixels only, or an encoder alone); use a whole model of R-MAE or RAE";
         return Err(Error::Unsupported(problem.into()));
     }
     if config.region_decoder == RegionDecoder::Channel {

@@ -134,7 +134,11 @@ impl Predictor {
         config: &ModelConfig, weights: &Tensors, device: &Device, options: PredictorOptions,
     ) -> Result<Self> {
         let side = options.side.unwrap_or(config.img_size);
-        let at_side = ModelConfig { img_size: side, ..config.clone() };
+        let mut at_side = ModelConfig { img_size: side, ..config.clone() };
+        if !weights.keys().any(|name| name.starts_with("region")) {
+            // An encoder alone: it can be looked into, and says why it segments nothing.
+            at_side = ModelConfig { num_region: 0, use_mae_loss: true, ..at_side };
+        }
         at_side.validate()?;
         let graph = image_graph(&at_side)?;
         let weights = tables_at(config, at_side.grid(), weights)?;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rmae_train::config::{ObjectiveName, PretrainOptions};
 use rmae_train::device::DeviceRequest;
 
+pub(crate) use super::segment_args::SegmentArgs;
 use crate::exit;
 
 /// Pre-train R-MAE models on your photos, and look into them
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Reconstruct(ReconstructArgs),
     /// Show where the encoder looks from one point of a photo
     Attention(AttentionArgs),
+    /// Cut objects out of a photo by clicks, boxes, scribbles or masks
+    Segment(Box<SegmentArgs>),
     /// Compare this program with numbers of the reference implementation
     Verify(VerifyArgs),
     /// Write a model's weights for other tools

@@ -3,11 +3,12 @@
 mod args;
 mod commands;
 mod progress;
+mod segment_args;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
 
@@ -15,14 +16,16 @@ use crate::exit::{advice, failure};
 
 /// Runs what the command line asks for.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    let mut matches = Cli::command().get_matches();
+    let ordered = matches.subcommand_matches("segment").map(segment_args::in_order).unwrap_or_default();
+    let cli = Cli::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit());
+    match dispatch(cli, &ordered) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
+fn dispatch(cli: Cli, ordered: &[segment_args::Prompt]) -> anyhow::Result<()> {
     set_threads(cli.threads)?;
     match cli.command {
         Command::Pretrain(args) => commands::pretrain::run(*args, &cli.device),
@@ -31,6 +34,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Regions(args) => commands::regions::run(&args),
         Command::Reconstruct(args) => commands::reconstruct::run(&args, &cli.device),
         Command::Attention(args) => commands::attention::run(&args, &cli.device),
+        Command::Segment(args) => commands::segment::run(&args, ordered, &cli.device),
         Command::Verify(args) => commands::verify::run(&args, &cli.device),
         Command::Export(args) => commands::export::run(&args),
     }

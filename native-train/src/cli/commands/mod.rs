@@ -7,4 +7,5 @@ pub(super) mod info;
 pub(super) mod pretrain;
 pub(super) mod reconstruct;
 pub(super) mod regions;
+pub(super) mod segment;
 pub(super) mod verify;
