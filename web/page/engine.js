@@ -1,6 +1,6 @@
 // The only place that calls the Segmenter. Photos and masks, which are large, live here and not in the store.
 
-import { base, recall, remember } from "./dom.js";
+import { base, isTyping, recall, remember } from "./dom.js";
 import { SHOWN_SIDE, createMaskRequests } from "./requests.js";
 import { createPainter } from "./paint.js";
 import { isEmpty } from "./store.js";
@@ -143,6 +143,7 @@ export function createEngine({ store, viewport, toast, announce }) {
     store.open({ name, width, height, key: `${name}:${blob.size}:${width}x${height}` }, document);
     viewport.setPhoto(photo);
     store.setView({ start: false, busy: "", encodeMs: null, predictMs: null });
+    if (!isTyping(globalThis.document.activeElement)) viewport.canvas.focus({ preventScroll: true });
     announce(`${name}, ${width} by ${height} pixels.`);
     // Keys are meant for the photo now, not for the button that opened it: Space would press that again.
     if (globalThis.document.activeElement?.closest("header")) viewport.canvas.focus({ preventScroll: true });

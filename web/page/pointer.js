@@ -1,5 +1,6 @@
 // Mouse, pen and fingers on the canvas. One gesture at a time; a second finger turns it into zoom and pan.
 
+import { isTyping } from "./dom.js";
 import { boxOf, onto, simplify } from "./geometry.js";
 import { drawBox, drawRing, drawScribble, MINUS, PLUS } from "./drawing.js";
 import { activeObject } from "./store.js";
@@ -189,13 +190,18 @@ export function mountPointer({ store, viewport, engine }, actions) {
     shift = event.shiftKey;
     if (turned && mouse && !gesture) foretell(mouse);
     if (event.key === "Escape" && event.type === "keydown" && gesture) cancel();
-    const target = event.target;
-    if (event.key === " " && (target === canvas || target === document.body)) {
+    if (event.key === " " && isForPan(event.target)) {
       space = event.type === "keydown";
       event.preventDefault();
     }
     point();
     viewport.invalidate();
+  }
+
+  /** A button that was clicked still has the focus: with the mouse over the photo, Space is not for it. @param {EventTarget | null} target */
+  function isForPan(target) {
+    if (target === canvas || target === document.body) return true;
+    return mouse !== null && target instanceof HTMLElement && !isTyping(target) && !target.matches(":focus-visible");
   }
 
   function point() {

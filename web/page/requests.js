@@ -61,7 +61,7 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
   function request(again = false) {
     if (again) forgetResults();
     for (const id of [...masks.keys()]) if (!objects().some((object) => object.id === id && !isEmpty(object.prompts))) drop(id);
-    for (const object of objects()) void fromCache(object);
+    for (const object of objects()) known(object);
     if (stale().length > 0) flight?.abort();
     pump();
   }
@@ -90,6 +90,15 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
     if (before?.key === key && before.colour === object.colour) return;
     const result = cache.get(key);
     if (result) await accept(object, key, result);
+  }
+
+  /** Masks from the cache that are being painted. @type {Set<Promise<void>>} */
+  const painting = new Set();
+
+  /** @param {PromptedObject} object */
+  function known(object) {
+    const painted = fromCache(object).finally(() => painting.delete(painted));
+    painting.add(painted);
   }
 
   /** @param {PromptedObject} object */
@@ -252,7 +261,7 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
     },
 
     async settled() {
-      while (running) await running;
+      while (running || painting.size > 0) await Promise.all([running, ...painting]);
     },
   };
 }
