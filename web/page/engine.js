@@ -143,10 +143,9 @@ export function createEngine({ store, viewport, toast, announce }) {
     store.open({ name, width, height, key: `${name}:${blob.size}:${width}x${height}` }, document);
     viewport.setPhoto(photo);
     store.setView({ start: false, busy: "", encodeMs: null, predictMs: null });
-    if (!isTyping(globalThis.document.activeElement)) viewport.canvas.focus({ preventScroll: true });
     announce(`${name}, ${width} by ${height} pixels.`);
     // Keys are meant for the photo now, not for the button that opened it: Space would press that again.
-    if (globalThis.document.activeElement?.closest("header")) viewport.canvas.focus({ preventScroll: true });
+    if (!isTyping(globalThis.document.activeElement)) viewport.canvas.focus({ preventScroll: true });
     void encode(blob);
   }
 
