@@ -1,5 +1,11 @@
 // Which device to compute on, and why.
 
+/**
+ * `DeviceInfo` in index.d.ts.
+ * @typedef {{ kind: 'webgpu' | 'cpu', name: string, software: boolean, reason: string,
+ *   available: { webgpu: boolean, software: boolean, why?: string } }} Device
+ */
+
 /** What browsers call adapters that compute on the processor. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|\bwarp\b|basic render|softpipe|software/i;
 
@@ -49,12 +55,14 @@ if (adapters) {
  * The device to take.
  * @param {'auto' | 'webgpu' | 'cpu'} wanted
  * @param {Awaited<ReturnType<typeof probe>>} found
- * @returns {{ kind: 'webgpu' | 'cpu', name: string, software: boolean, reason: string, available: object }}
+ * @returns {Device}
  */
 export function choose(wanted, found) {
   const { webgpu, software, name, why } = found;
   const available = { webgpu, software, ...(why ? { why } : {}) };
+  /** @returns {Device} */
   const gpu = (reason) => ({ kind: "webgpu", name, software, reason, available });
+  /** @returns {Device} */
   const cpu = (reason) => ({ kind: "cpu", name: "CPU (WebAssembly)", software: false, reason, available });
   if (wanted === "cpu") return cpu("You chose the CPU.");
   if (wanted === "webgpu") return webgpu ? gpu("You chose WebGPU.") : cpu(`You chose WebGPU, but ${why}.`);

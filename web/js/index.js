@@ -38,6 +38,10 @@ export class Segmenter extends EventTarget {
     this.#link = new Link(code.worker, (event) => this.#heard(event));
   }
 
+  /**
+   * @param {string | URL | Blob | ArrayBuffer} weights
+   * @param {api.LoadOptions} [options]
+   */
   static async load(weights, options = {}) {
     throwIfAborted(options.signal);
     const segmenter = new Segmenter(locations(options));
@@ -62,12 +66,20 @@ export class Segmenter extends EventTarget {
     return this.#image;
   }
 
+  /**
+   * @param {api.ImageSource} source
+   * @param {{ signal?: AbortSignal }} [options]
+   */
   async setImage(source, { signal } = {}) {
     const reply = await this.#setImage(source, signal);
     this.#image = { width: reply.width, height: reply.height };
     return reply;
   }
 
+  /**
+   * @param {api.Prompts | api.Prompts[]} prompts
+   * @param {api.PredictOptions} [options]
+   */
   async predict(prompts, options = {}) {
     const several = Array.isArray(prompts);
     const objects = checkedObjects(several ? prompts : [prompts], several);
@@ -168,12 +180,13 @@ function weightsSource(weights) {
 /**
  * Where the worker and the WebAssembly module are: told by the caller, else by the page (a build
  * tool that names the module after its content says how in <meta> elements), else beside this file.
+ * @param {api.LoadOptions} options
  */
 function locations({ base, module, wasm }) {
   const page = globalThis.document?.baseURI ?? globalThis.location?.href;
   const folder = new URL(base ?? ".", base === undefined ? import.meta.url : page);
   const named = (name) => {
-    const content = globalThis.document?.querySelector(`meta[name="rmae-${name}"]`)?.content;
+    const content = globalThis.document?.querySelector(`meta[name="rmae-${name}"]`)?.getAttribute("content");
     return content && base === undefined ? new URL(content, page).href : undefined;
   };
   return {

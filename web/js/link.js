@@ -107,7 +107,7 @@ export class Link {
     if (data.event === "progress") return task?.id === data.id && !task.settled && task.onProgress?.(data.detail);
     if (data.event === "died") {
       this.#will = data.will;
-      return this.#died(data.message);
+      return this.#died(data.message, data.code);
     }
     if (data.event) return this.#heard(data);
     if (task?.id !== data.id) return;
@@ -117,7 +117,7 @@ export class Link {
   }
 
   /** Replaces the worker and asks again, unless that has just been tried. */
-  #died(why) {
+  #died(why, code = "internal-died") {
     this.#worker?.terminate();
     this.#worker = null;
     const again = performance.now() - this.#lastDeath < SAME_TROUBLE_MS;
@@ -125,7 +125,7 @@ export class Link {
     const task = this.#current;
     this.#current = null;
     if (again || !this.#will) {
-      task?.reject(failure("internal-died", `The engine failed: ${why}`));
+      task?.reject(failure(code, `The engine failed: ${why}`));
     } else {
       this.#heard({ event: "status", detail: { stage: "restart", message: `The engine failed and was started again: ${why}` } });
       if (task && !task.settled) {

@@ -15,7 +15,7 @@ export class Session {
   #say;
   #code = null;
   #weights = null; // { bytes, name }
-  #image = null; // { width, height, working }
+  #image = null; // { width, height, pixels }, the last at the size that engines work at
   #engine = null;
   #device = null;
   #gpu = null;
@@ -239,18 +239,18 @@ export class Session {
     }
     throwIfAborted(signal);
     progress({ stage: "encode", message: "Looking at the image" });
-    const { width, height } = await this.#streamed({ bitmap, pixels }, signal);
+    const reader = this.#engine;
+    const { width, height } = await this.#read({ bitmap, pixels }, signal);
     // With this the image can be given to another engine.
-    const at = this.#engine;
-    const image = { width, height, working: at.workingImage() };
-    await this.#on((engine) => (engine === at ? engine.finishImage() : restored(engine, image)));
+    const image = { width, height, pixels: reader.endImage() };
+    await this.#on((engine) => (engine === reader ? engine.encode() : restored(engine, image)));
     this.#image = image;
     const ms = performance.now() - start;
     this.#timings.lastEncodeMs = ms;
     return { result: { width, height, ms } };
   }
 
-  async #streamed(image, signal) {
+  #read(image, signal) {
     if (!this.#engine) throw failure("model-none", "There is no model: load weights first.");
     const sink = {
       begin: (width, height) => this.#engine.beginImage(width, height),
@@ -305,8 +305,8 @@ export class Session {
 }
 
 /** Gives an engine an image that another one has read. */
-function restored(engine, { width, height, working }) {
-  return engine.restoreImage(width, height, working.width, working.height, working.data);
+function restored(engine, { width, height, pixels }) {
+  return engine.restoreImage(width, height, pixels);
 }
 
 /** Whether another device may do better. */
@@ -315,9 +315,7 @@ function isOfDevice({ code = "" }) {
 }
 
 async function importCode({ module, wasm }) {
-  const code = await import(module).catch(() => ({}));
-  if (!code.Engine) return { ...(await import("./stub.js")), locations: { module, wasm } };
-  const { default: init, Engine, sha256, handles } = code;
+  const { default: init, Engine, sha256, handles } = await import(module);
   const { memory } = await init({ module_or_path: wasm });
   return { Engine, sha256, handles, memory, locations: { module, wasm } };
 }

@@ -4,7 +4,7 @@
 import { failure } from "./errors.js";
 
 /**
- * @param {unknown} source see ImageSource in index.d.ts
+ * @param {any} source see ImageSource in index.d.ts
  * @returns {Promise<{ args: object, transfer?: Transferable[] }>}
  */
 export async function portable(source) {

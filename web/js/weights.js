@@ -63,7 +63,11 @@ export function checkKind(bytes) {
   if (8n + length > BigInt(bytes.length)) throw failure("model-truncated", "The weights are truncated.");
 }
 
-/** Hexadecimal SHA-256, by the browser where it has it (it does on https and on localhost). */
+/**
+ * Hexadecimal SHA-256, by the browser where it has it (it does on https and on localhost).
+ * @param {any} bytes
+ * @param {Order} order
+ */
 async function sha256(bytes, { digest }) {
   const subtle = globalThis.crypto?.subtle;
   if (!subtle && digest) return digest(bytes);
@@ -220,7 +224,11 @@ function pause(ms, signal) {
 
 // --- cache ---
 
-/** The cache, or why there is none: private windows and plain http often have none. */
+/**
+ * The cache, or why there is none: private windows and plain http often have none.
+ * @param {Order} order
+ * @returns {Promise<{ cache?: Cache, why?: string }>}
+ */
 async function openStore({ cache = true, sha256, caches = globalThis.caches }) {
   if (!cache) return {};
   if (!sha256) return {};
@@ -232,13 +240,21 @@ async function openStore({ cache = true, sha256, caches = globalThis.caches }) {
   }
 }
 
-/** One entry for each address and content. */
-function key({ url, sha256 }) {
+/**
+ * One entry for each address and content.
+ * @param {Order} order
+ */
+function key({ url, sha256 = "" }) {
   const address = new URL(url);
   address.searchParams.set("rmae-sha256", sha256.toLowerCase());
   return address.href;
 }
 
+/**
+ * @param {{ cache?: Cache }} store
+ * @param {Order} order
+ * @param {NonNullable<Order["progress"]>} progress
+ */
 async function fromStore({ cache }, order, progress) {
   if (!cache) return undefined;
   try {
@@ -254,7 +270,12 @@ async function fromStore({ cache }, order, progress) {
   return undefined;
 }
 
-/** Keeps checked weights; returns why not, where that fails. */
+/**
+ * Keeps checked weights; returns why not, where that fails.
+ * @param {{ cache?: Cache, why?: string }} store
+ * @param {any} bytes
+ * @param {Order} order
+ */
 async function keep({ cache, why }, bytes, order) {
   if (!cache) return why && `The weights will be fetched again next time: ${why}.`;
   try {

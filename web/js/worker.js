@@ -29,6 +29,7 @@ async function answer({ id, kind, args }) {
     const { result, transfer = [] } = await session.serve(kind, args, context);
     postMessage({ id, result }, transfer);
   } catch (error) {
+    if (isTrap(error)) return died(error.message);
     postMessage({ id, error: toPlain(controller.signal.aborted ? aborted(controller.signal) : error) });
   } finally {
     controllers.delete(id);
@@ -37,7 +38,18 @@ async function answer({ id, kind, args }) {
 
 // A panic leaves the WebAssembly instance unusable and its promises open for ever. What is worth
 // keeping goes to the page, which starts another worker with it.
-globalThis.rmaePanic = (message) => {
-  const will = session.will();
-  postMessage({ event: "died", message, will }, will?.transfer ?? []);
-};
+let dead = false;
+function died(message, code = "internal-died") {
+  if (!dead) postMessage({ event: "died", message, code, will: session.will() });
+  dead = true;
+}
+
+const isTrap = (error) => error instanceof WebAssembly.RuntimeError;
+
+/** Called by the module's panic hook. */
+globalThis.rmaePanic = (message) => died(message);
+/** Called by its allocator. */
+globalThis.rmaeOutOfMemory = (bytes) => died(`${Math.ceil(bytes / 1e6)} MB more memory are not to be had`, "memory-wasm");
+// What is thrown in a promise of the module's own comes here.
+addEventListener("error", ({ error, message }) => isTrap(error) && died(message));
+addEventListener("unhandledrejection", ({ reason }) => isTrap(reason) && died(reason.message));

@@ -1,0 +1,3 @@
+//! What the browser's tests run on.
+
+pub mod picture;
