@@ -8,7 +8,6 @@ const SECTIONS = /** @type {[string, [string, string[]][]][]} */ ([
     ["Take away", ["Shift", "Click"]],
     ["Take away, too", ["Right click"]],
     ["Box around an object", ["Drag"]],
-    ["One more box", ["Alt", "Drag"]],
     ["Part or whole", ["Wheel"]],
     ["Remove a click", ["Click on it"]],
   ]],

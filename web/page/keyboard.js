@@ -63,15 +63,15 @@ export function mountKeyboard({ store, viewport, engine, announce }, actions) {
     const at = place(image);
     const { tool, sign } = store.get().view;
     const positive = sign !== event.shiftKey;
-    if (tool === "box") return box(at, event.altKey);
+    if (tool === "box") return box(at);
     if (tool === "brush") stroke = { points: [at], positive };
     else actions.addPoint(...at, positive);
   }
 
-  /** @param {[number, number]} at @param {boolean} more */
-  function box(at, more) {
+  /** @param {[number, number]} at */
+  function box(at) {
     if (corner) {
-      actions.addBox(boxOf(corner, at), more);
+      actions.setBox(boxOf(corner, at));
       corner = null;
     } else {
       corner = at;

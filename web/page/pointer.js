@@ -11,7 +11,7 @@ const WHEEL_STEP = 60;
 
 /**
  * @typedef {[number, number]} At
- * @typedef {{ kind: 'press' | 'box' | 'brush' | 'pan' | 'pinch', positive: boolean, button: number, more: boolean, slop: number,
+ * @typedef {{ kind: 'press' | 'box' | 'brush' | 'pan' | 'pinch', positive: boolean, button: number, slop: number,
  *   start: At, from: At, to: At, last: At, line: At[], distance: number }} Gesture
  *   `start` and `last` on the stage, the others in image pixels
  */
@@ -59,7 +59,7 @@ export function mountPointer({ store, viewport, engine }, actions) {
     const from = toImage(at);
     if (kind === "press" && !viewport.contains(...from) && store.get().view.tool === "click") return;
     gesture = {
-      kind, positive: isPositive(event), button: event.button, more: event.altKey, slop: SLOP[event.pointerType] ?? SLOP.mouse,
+      kind, positive: isPositive(event), button: event.button, slop: SLOP[event.pointerType] ?? SLOP.mouse,
       start: at, last: at, from, to: from, line: [from], distance: 0,
     };
     if (kind === "press") engine.hoverHold();
@@ -70,7 +70,7 @@ export function mountPointer({ store, viewport, engine }, actions) {
   function pinch() {
     const [a, b] = [...fingers.values()];
     const middle = between(a, b);
-    gesture = { kind: "pinch", positive: true, button: 0, more: false, slop: 0, start: middle, last: middle, from: middle, to: middle, line: [], distance: gap(a, b) };
+    gesture = { kind: "pinch", positive: true, button: 0, slop: 0, start: middle, last: middle, from: middle, to: middle, line: [], distance: gap(a, b) };
     viewport.invalidate();
   }
 
@@ -146,9 +146,9 @@ export function mountPointer({ store, viewport, engine }, actions) {
   }
 
   /** @param {Gesture} drawn */
-  function box({ from, to, more }) {
+  function box({ from, to }) {
     const image = size();
-    if (image) actions.addBox(boxOf(onto(...from, image), to), more);
+    if (image) actions.setBox(boxOf(onto(...from, image), to));
   }
 
   /** @param {Gesture} stroke */

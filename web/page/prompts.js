@@ -24,11 +24,11 @@ export function promptActions({ store, announce }) {
     },
     /** @param {number} index of the active object's clicks */
     removePoint: (index) => onActive("remove a click", ({ prompts }) => void prompts.points.splice(index, 1)),
-    /** @param {import("./store.js").Box} box @param {boolean} more beside the boxes that are there, instead of in their place */
-    addBox({ x0, y0, x1, y1 }, more) {
+    /** Takes the place of the box that is there: an object lies in all of its boxes, so that more say little. @param {import("./store.js").Box} box */
+    setBox({ x0, y0, x1, y1 }) {
       const box = { x0: round(x0), y0: round(y0), x1: round(x1), y1: round(y1) };
       if (box.x1 - box.x0 < 1 || box.y1 - box.y0 < 1) return;
-      onActive("box", ({ prompts }) => void (prompts.boxes = more ? [...prompts.boxes, box] : [box]));
+      onActive("box", ({ prompts }) => void (prompts.boxes = [box]));
       announce(`Box from ${Math.round(x0)}, ${Math.round(y0)} to ${Math.round(x1)}, ${Math.round(y1)}.`);
     },
     /** @param {import("./store.js").Scribble} scribble */
