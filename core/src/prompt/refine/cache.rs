@@ -8,6 +8,8 @@ use super::superpixels::Superpixels;
 const REDUCED_PIXELS: usize = 200_000;
 /// Superpixels to aim at.
 const SUPERPIXELS: f32 = 2000.0;
+/// Share of the pixels below which a colour's frequency says nothing.
+const RARE: f32 = 1e-3;
 /// Least side of a superpixel.
 const LEAST_STEP: f32 = 4.0;
 
@@ -47,6 +49,30 @@ impl RefineCache {
 
     pub(super) fn colours_of(&self, patch: usize) -> &[(u8, f32)] {
         &self.colours[self.colour_starts[patch] as usize..self.colour_starts[patch + 1] as usize]
+    }
+
+    /// Mean over a superpixel's pixels of numbers of the palette's colours.
+    pub(super) fn mean_odds(&self, patch: usize, odds: &[f32]) -> f32 {
+        let sum: f32 = self.colours_of(patch).iter().map(|&(colour, n)| n * odds[usize::from(colour)]).sum();
+        sum / self.superpixels.patches[patch].area.max(1.0)
+    }
+
+    /// How much more often each colour of the palette comes in superpixels that are inside (`share`
+    /// of 1) than in those that are not (0), as logarithms.
+    pub(super) fn palette_odds(&self, share: impl Fn(usize) -> f32) -> Vec<f32> {
+        let len = self.palette.len();
+        let (mut object, mut rest) = (vec![0.0f32; len], vec![0.0f32; len]);
+        for at in 0..self.superpixels.len() {
+            let share = share(at);
+            for &(colour, count) in self.colours_of(at) {
+                object[usize::from(colour)] += share * count;
+                rest[usize::from(colour)] += (1.0 - share) * count;
+            }
+        }
+        let (object, rest) = (self.palette.smooth(&object), self.palette.smooth(&rest));
+        let sums = (object.iter().sum::<f32>().max(1.0), rest.iter().sum::<f32>().max(1.0));
+        let odds = |(o, r): (&f32, &f32)| ((o / sums.0 + RARE) / (r / sums.1 + RARE)).ln();
+        object.iter().zip(&rest).map(odds).collect()
     }
 
     /// The superpixel that holds a pixel of the image.

@@ -24,6 +24,11 @@ impl Ways {
         Self::grow(superpixels, seeds, |here, touch| here + (touch.difference - NOISE).max(0.0) + STEP)
     }
 
+    /// Ways whose highest step is lowest; `distance` is that step.
+    pub(super) fn lowest(superpixels: &Superpixels, seeds: impl Iterator<Item = usize>) -> Self {
+        Self::grow(superpixels, seeds, |here, touch| here.max(touch.difference))
+    }
+
     fn grow(
         superpixels: &Superpixels, seeds: impl Iterator<Item = usize>, step: impl Fn(f32, &Touch) -> f32,
     ) -> Self {

@@ -13,10 +13,13 @@ mod band;
 mod cache;
 mod colour;
 mod constraints;
+mod evidence;
 mod field;
 mod geodesic;
 mod guided;
 mod maxflow;
+pub mod prior;
+mod prior_weights;
 mod solve;
 mod superpixels;
 mod tidy;
@@ -34,6 +37,7 @@ use band::{Band, Coarse};
 use constraints::{Constraints, Known};
 use field::Field;
 use solve::{Seeds, Solver};
+use superpixels::Patch;
 
 /// How the edges of a mask are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -124,7 +128,8 @@ pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &R
 /// Whether anything speaks for any pixel.
 fn says_something(input: &RefineInput<'_>, constraints: &Constraints) -> bool {
     let logits = input.logits.iter().any(|&logit| logit > 0.0);
-    logits || constraints.boxed || constraints.map.contains(&Known::Inside)
+    let mask = input.prompts.mask.as_ref().is_some_and(|mask| mask.area() > 0);
+    logits || mask || constraints.boxed || constraints.map.contains(&Known::Inside)
 }
 
 /// Where the enlarged logits are positive.
@@ -143,8 +148,10 @@ fn cut(
 ) -> Vec<u8> {
     let cache = input.cache;
     let seeds = Seeds::new(cache, constraints);
-    let solver = Solver { cache, seeds: &seeds, boxed: constraints.boxed, weights, star: options.connected };
-    let (labels, colours) = solver.solve(field, input.granularity());
+    let given = given(input, field, weights);
+    let solver =
+        Solver { cache, seeds: &seeds, boxed: constraints.boxed, given, weights, star: options.connected };
+    let (labels, colours) = solver.solve(input.granularity());
     let band = Band {
         cache,
         rgb: input.image.data().as_chunks::<3>().0,
@@ -153,6 +160,32 @@ fn cut(
         weights,
     };
     band.refine()
+}
+
+/// Spread of the logits from which on they are trusted fully.
+const CERTAIN_SPREAD: f32 = 2.0;
+
+/// What logits and an earlier mask say of every superpixel, and how much it is to be trusted: logits
+/// that hardly differ over the image are those of a model that does not know.
+fn given(input: &RefineInput<'_>, field: &Field, weights: &RefineWeights) -> (Vec<f32>, f32) {
+    let cache = input.cache;
+    let centre = |patch: &Patch| patch.centre.map(|place| place * cache.factor as f32);
+    let patches = &cache.superpixels.patches;
+    let logits: Vec<f32> = patches.iter().map(|patch| field.at(centre(patch)[0], centre(patch)[1])).collect();
+    let count = logits.len().max(1) as f32;
+    let mean = logits.iter().sum::<f32>() / count;
+    let variance = logits.iter().map(|logit| (logit - mean).powi(2)).sum::<f32>() / count;
+    let trust = (variance.sqrt() / CERTAIN_SPREAD).min(1.0);
+    let earlier = |patch: &Patch| {
+        let Some(mask) = &input.prompts.mask else { return 0.0 };
+        let [x, y] = centre(patch);
+        let column = x * mask.width() as f32 / cache.width as f32;
+        let row = y * mask.height() as f32 / cache.height as f32;
+        if mask.get(column as usize, row as usize) { weights.mask } else { -weights.mask }
+    };
+    let odds =
+        logits.iter().zip(patches).map(|(logit, patch)| weights.logit * trust * logit + earlier(patch));
+    (odds.collect(), trust)
 }
 
 fn impose(mask: &mut [u8], constraints: &Constraints) {

@@ -3,9 +3,10 @@
 
 use super::RefineCache;
 use super::constraints::{Constraints, Known};
-use super::field::Field;
+use super::evidence::Evidence;
 use super::geodesic::Ways;
 use super::maxflow::Network;
+use super::prior_weights::{FIRST, SECOND};
 use super::weights::RefineWeights;
 
 /// Capacity of a cost of 1.
@@ -25,6 +26,9 @@ pub(super) enum Seed {
 pub(super) struct Seeds {
     pub(super) known: Vec<Seed>,
     pub(super) mixed: Vec<bool>,
+    /// Those under positive and negative clicks and scribbles.
+    pub(super) positive: Vec<u32>,
+    pub(super) negative: Vec<u32>,
 }
 
 impl Seeds {
@@ -47,14 +51,17 @@ impl Seeds {
             (i, o) if i >= o => Seed::Inside,
             _ => Seed::Outside,
         };
-        let mixed = |at: usize| {
-            let part = beyond[at] > 0.0 && beyond[at] < 1.0;
-            inside[at] > 0 && (outside[at] > 0 || beyond[at] > 0.0) || part
-        };
-        Self { known: (0..patches).map(decide).collect(), mixed: (0..patches).map(mixed).collect() }
+        let mixed = |at: usize| inside[at] > 0 && (outside[at] > 0 || beyond[at] > 0.0);
+        let marked = |counts: &[u32]| (0..patches as u32).filter(|&at| counts[at as usize] > 0).collect();
+        Self {
+            known: (0..patches).map(decide).collect(),
+            mixed: (0..patches).map(mixed).collect(),
+            positive: marked(&inside),
+            negative: marked(&outside),
+        }
     }
 
-    fn of(&self, kind: Seed) -> impl Iterator<Item = usize> {
+    pub(super) fn of(&self, kind: Seed) -> impl Iterator<Item = usize> {
         let all = self.known.iter().enumerate();
         all.filter(move |&(_, &seed)| seed == kind).map(|(at, _)| at)
     }
@@ -84,6 +91,9 @@ pub(super) struct Solver<'a> {
     pub(super) cache: &'a RefineCache,
     pub(super) seeds: &'a Seeds,
     pub(super) boxed: bool,
+    /// Log odds that logits and an earlier mask give each superpixel, and how much they are to be
+    /// trusted (0 to 1).
+    pub(super) given: (Vec<f32>, f32),
     pub(super) weights: &'a RefineWeights,
     /// Only what hangs together with a positive seed.
     pub(super) star: bool,
@@ -91,22 +101,20 @@ pub(super) struct Solver<'a> {
 
 impl Solver<'_> {
     /// What is inside, and how much the colours of the palette speak for it.
-    pub(super) fn solve(&self, field: &Field, granularity: f32) -> (Vec<bool>, Vec<f32>) {
-        let (prior, tree) = self.prior(field);
-        let mut inside: Vec<f32> = prior.iter().map(|&p| 1.0 / (1.0 + (-p).exp())).collect();
-        self.fix(&mut inside);
-        let mut colours = self.colour_model(&inside);
-        let mut labels = vec![];
+    pub(super) fn solve(&self, granularity: f32) -> (Vec<bool>, Vec<f32>) {
+        let (mut odds, ways) = self.odds();
         let bias = self.weights.bias + granularity * self.weights.granularity;
-        for round in 0..self.weights.rounds {
-            let last = round + 1 == self.weights.rounds;
-            labels = self.cut(&prior, &colours, bias, tree.as_ref());
-            if !last {
-                for (value, &label) in inside.iter_mut().zip(&labels) {
-                    *value = if label { 0.5 + 0.5 * *value } else { 0.5 * *value };
-                }
-                colours = self.colour_model(&inside);
+        odds.iter_mut().for_each(|odds| *odds += bias);
+        let mut inside: Vec<f32> = odds.iter().map(|&odds| 1.0 / (1.0 + (-odds).exp())).collect();
+        self.fix(&mut inside);
+        let mut colours = self.cache.palette_odds(|at| inside[at]);
+        let mut labels = self.cut(&odds, &colours, ways.as_ref());
+        for _ in 1..self.weights.rounds {
+            for (value, &label) in inside.iter_mut().zip(&labels) {
+                *value = if label { 0.5 + 0.5 * *value } else { 0.5 * *value };
             }
+            colours = self.cache.palette_odds(|at| inside[at]);
+            labels = self.cut(&odds, &colours, ways.as_ref());
         }
         (labels, colours)
     }
@@ -121,55 +129,28 @@ impl Solver<'_> {
         }
     }
 
-    /// Log odds of every superpixel from logits and ways over the image, and the ways from the
-    /// positive seeds.
-    fn prior(&self, field: &Field) -> (Vec<f32>, Option<Ways>) {
-        let superpixels = &self.cache.superpixels;
-        let factor = self.cache.factor as f32;
-        let inside = Ways::shortest(superpixels, self.seeds.of(Seed::Inside));
-        let outside = Ways::shortest(superpixels, self.seeds.of(Seed::Outside));
-        let at_border = |&at: &usize| !self.boxed && superpixels.patches[at].border > 0.0;
-        let border = Ways::shortest(superpixels, (0..superpixels.len()).filter(at_border));
-        let clicked = self.seeds.of(Seed::Inside).next().is_some();
-        let prior = (0..superpixels.len()).map(|at| {
-            let [x, y] = superpixels.patches[at].centre.map(|place| place * factor);
-            let mut value = self.weights.logit * field.at(x, y);
-            let (near, far) =
-                (inside.distance[at], outside.distance[at].min(border.distance[at] + self.weights.border));
-            if clicked && far.is_finite() {
-                value += self.weights.geodesic * ((far + 2.0) / (near + 2.0)).ln().clamp(-4.0, 4.0);
-            } else if far.is_finite() {
-                value += self.weights.geodesic * ((far + 2.0) / (20.0)).ln().clamp(-4.0, 4.0);
-            }
-            value
-        });
-        (prior.collect(), clicked.then_some(inside))
-    }
-
-    /// Log odds of every colour of the palette.
-    fn colour_model(&self, inside: &[f32]) -> Vec<f32> {
-        let len = self.cache.palette.len();
-        let (mut object, mut rest) = (vec![0.0f32; len], vec![0.0f32; len]);
-        for (at, &share) in inside.iter().enumerate() {
-            for &(colour, count) in self.cache.colours_of(at) {
-                object[usize::from(colour)] += share * count;
-                rest[usize::from(colour)] += (1.0 - share) * count;
-            }
+    /// Log odds of every superpixel, and the shortest ways from the positive seeds.
+    fn odds(&self) -> (Vec<f32>, Option<Ways>) {
+        let (given, trust) = &self.given;
+        if !self.boxed && self.seeds.positive.is_empty() {
+            return (given.clone(), None);
         }
-        let (object, rest) = (self.cache.palette.smooth(&object), self.cache.palette.smooth(&rest));
-        let sums = (object.iter().sum::<f32>().max(1.0), rest.iter().sum::<f32>().max(1.0));
-        let odds = |(o, r): (&f32, &f32)| ((o / sums.0 + 1e-3) / (r / sums.1 + 1e-3)).ln();
-        object.iter().zip(&rest).map(odds).collect()
+        let mut evidence = Evidence::new(self.cache, self.seeds, self.boxed);
+        evidence.add_context(self.cache, self.seeds, &FIRST);
+        let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);
+        let network = if self.weights.context { &SECOND } else { &FIRST };
+        let odds = evidence.features.iter().zip(given);
+        let odds = odds.map(|(features, given)| given + weight * network.odds(features)).collect();
+        (odds, evidence.ways)
     }
 
-    fn cut(&self, prior: &[f32], colours: &[f32], bias: f32, tree: Option<&Ways>) -> Vec<bool> {
+    fn cut(&self, odds: &[f32], colours: &[f32], tree: Option<&Ways>) -> Vec<bool> {
         let superpixels = &self.cache.superpixels;
         let mut network = Network::default();
         network.reset(superpixels.len());
         let scale = UNIT / (self.cache.step * self.cache.step);
         for (at, patch) in superpixels.patches.iter().enumerate() {
-            let odds: f32 = self.cache.colours_of(at).iter().map(|&(c, n)| n * colours[usize::from(c)]).sum();
-            let cost = patch.area * (prior[at] + bias) + self.weights.colour * odds;
+            let cost = patch.area * (odds[at] + self.weights.colour * self.cache.mean_odds(at, colours));
             let cost = match self.seeds.known[at] {
                 Seed::Free => (cost * scale).clamp(-0.5 * CERTAIN, 0.5 * CERTAIN),
                 Seed::Inside => UNIT * CERTAIN,

@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct RefineWeights {
     /// Of the model's logits.
     pub logit: f32,
-    /// Of the ways from the prompts against those from the image's border.
-    pub geodesic: f32,
+    /// Of an earlier mask.
+    pub mask: f32,
+    /// How much less the prior counts when the logits are to be trusted.
+    pub doubt: f32,
+    /// Of the trained prior.
+    pub prior: f32,
+    /// Whether a second network sees what the first makes of it.
+    pub context: bool,
     /// Of the colours.
     pub colour: f32,
-    /// How far the image's border is from being certainly outside.
-    pub border: f32,
     /// Of the border's length.
     pub smooth: f32,
     /// Difference of colours (in L\*a\*b\*) at which a border becomes cheap.
@@ -42,10 +46,12 @@ impl Default for RefineWeights {
     fn default() -> Self {
         Self {
             logit: 1.0,
-            geodesic: 0.7,
-            colour: 1.0,
-            border: 4.0,
-            smooth: 3.0,
+            mask: 2.0,
+            doubt: 0.6,
+            prior: 1.0,
+            context: false,
+            colour: 2.0,
+            smooth: 2.0,
             difference: 6.0,
             bias: 0.0,
             granularity: 3.0,
