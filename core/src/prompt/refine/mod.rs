@@ -1,10 +1,10 @@
 //! From the model's coarse logits, the image and the prompts to the best mask.
 //!
-//! 1. Prompts become [constraints](constraints): pixels that are inside or outside for certain.
-//! 2. A minimum cut over superpixels ([`solve`]) finds the object: logits, ways over the image from
+//! 1. Prompts become constraints: pixels that are inside or outside for certain.
+//! 2. A minimum cut over superpixels (`solve`) finds the object: logits, ways over the image from
 //!    the prompts and the image's border, and colours learnt from a first guess decide.
-//! 3. A minimum cut over the pixels of a narrow band around its border ([`band`]) finds the edge.
-//! 4. Parts that were not clicked go, pin-holes are filled ([`tidy`]).
+//! 3. A minimum cut over the pixels of a narrow band around its border (`band`) finds the edge.
+//! 4. Parts that were not clicked go, pin-holes are filled (`tidy`).
 //!
 //! Pure functions on one thread; everything that does not depend on the prompts is in
 //! [`RefineCache`]. docs/refinement.md tells what was tried and measured.
