@@ -3,8 +3,10 @@
 /** The page's own folder, so that relative names work under any path. */
 export const base = new URL(".", import.meta.url);
 
+/** Whether the screen is touched rather than pointed at. */
+export const FINGERS = Boolean(globalThis.matchMedia?.("(pointer: coarse)").matches);
 /** Fingers tap. */
-export const CLICK = globalThis.matchMedia?.("(pointer: coarse)").matches ? "Tap" : "Click";
+export const CLICK = FINGERS ? "Tap" : "Click";
 
 /** @param {string} id @returns {HTMLElement} an element that index.html promises */
 export function byId(id) {

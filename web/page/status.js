@@ -1,9 +1,12 @@
 // The status line, the loading bar, and what is shown when something failed.
 
-import { byId, CLICK, el, icon } from "./dom.js";
+import { byId, CLICK, el, FINGERS, icon } from "./dom.js";
 import { activeObject, isEmpty } from "./store.js";
 
 const TITLE = document.title;
+
+/** From this share of the photo on, in per cent, a mask says nothing. */
+const WHOLE = 98;
 
 /** @param {number} bytes */
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
@@ -22,7 +25,8 @@ export function sentence({ document, view }) {
   if (!active || isEmpty(active.prompts)) return `${CLICK} what you want, or drag a box around it`;
   if (view.busy === "predict") return `Making the mask of ${active.name}`;
   const percent = active.result ? (100 * active.result.area) / (document.image.width * document.image.height) : 0;
-  if (active.result?.area === 0) return `${active.name}: nothing found; try another place`;
+  if (active.result?.area === 0) return `${active.name}: nothing found; ${CLICK.toLowerCase()} what belongs to it`;
+  if (percent > WHOLE) return `${active.name}: the whole photo; ${FINGERS ? "choose Subtract and tap" : "Shift-click"} what is not part of it`;
   return active.result ? `${active.name}: ${percent.toFixed(1)} % of the photo` : active.name;
 }
 
