@@ -41,7 +41,7 @@ export function drawMask(context, { fill, path, width, height }, { zoom, panX, p
   const [sx, sy] = [(image.width / width) * zoom, (image.height / height) * zoom];
   context.save();
   context.translate(panX, panY);
-  context.globalAlpha = { active: 0.45, other: 0.34, preview: 0.3, change: 0 }[kind];
+  context.globalAlpha = { active: 0.5, other: 0.3, preview: 0.3, change: 0 }[kind];
   context.imageSmoothingEnabled = true;
   if (kind !== "change") context.drawImage(fill, 0, 0, width * sx, height * sy);
   context.globalAlpha = 1;

@@ -55,7 +55,9 @@ export function createViewport(canvas, store) {
 
   /** @param {import("./store.js").Document} document */
   function drawMasks({ objects, activeId, image }) {
-    for (const object of [...objects].reverse()) {
+    // The first of the list lies on top, and the one that is worked on above all.
+    const isActive = (/** @type {{ id: number }} */ { id }) => Number(id === activeId);
+    for (const object of [...objects].reverse().sort((a, b) => isActive(a) - isActive(b))) {
       const art = masks.get(object.id);
       if (!art || !image || !object.visible) continue;
       drawMask(context, art, placement(), image, object.id === activeId ? "active" : "other", object.colour);
