@@ -108,6 +108,7 @@ export function regionsView(app) {
     show() {
       visible = true;
       stage.show();
+      viewport.showMasks(false);
       pointer.start();
       if (stale) ask();
     },
@@ -117,6 +118,7 @@ export function regionsView(app) {
       work.cancel();
       pointer.stop();
       stage.hide();
+      viewport.showMasks(true);
     },
     refresh() {
       regions = colours = null;
