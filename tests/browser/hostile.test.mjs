@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { png, pngOf, scene } from "./lib/images.mjs";
-import { CARD, WEIGHTS, browserForTests, env } from "./lib/page.mjs";
+import { CARD, PLAIN, WEIGHTS, browserForTests, browserWithPreferences, env } from "./lib/page.mjs";
 import { withNan, withoutTensor } from "./lib/weights.mjs";
 
 const chrome = browserForTests({ webgpu: false });
@@ -148,5 +148,35 @@ test("a full disk: the weights are not kept, and the page works", async (t) => {
     await session.send("Storage.overrideQuotaForOrigin", { origin: server.origin, quotaSize: 2048 });
   };
   const visit = await chrome.visit(t, { prepare, allowed: [/[Qq]uota/] });
+  await assertUsable(visit);
+});
+
+test("a browser that lets no page keep anything", async (t) => {
+  const strict = browserWithPreferences({ profile: { default_content_setting_values: { cookies: 2 } } });
+  const visit = await strict.visit(t, { allowed: [/storage|denied|insecure|[Ss]ervice ?[Ww]orker|ERR_|404/] });
+  const kept = await visit.page.evaluate(() => caches.open("x").then(() => "kept", ({ name }) => name));
+  assert.equal(kept, "SecurityError", "this browser keeps things after all");
+  await assertUsable(visit);
+});
+
+test("a page that the browser does not trust: no WebGPU, no storage, no service worker", async (t) => {
+  const visit = await chrome.visit(t, { host: PLAIN });
+  const found = await visit.page.evaluate(() => [isSecureContext, "gpu" in navigator, "caches" in globalThis]);
+  assert.deepEqual(found, [false, false, false]);
+  await assertUsable(visit);
+  const { kind, available, reason } = await visit.page.evaluate(() => globalThis.rmae.segmenter.device);
+  assert.deepEqual([kind, available.webgpu], ["cpu", false]);
+  assert.ok(reason.length > 10);
+});
+
+test("a browser that refuses an adapter says so, and WebGPU cannot be chosen", async (t) => {
+  const visit = await chrome.visit(t);
+  await visit.open(photo, "good.png");
+  const { kind, available } = await visit.page.evaluate(() => globalThis.rmae.segmenter.device);
+  assert.deepEqual([kind, available.webgpu], ["cpu", false]);
+  const refused = await visit.page.evaluate(() => globalThis.rmae.segmenter.setDevice("webgpu").then(() => "taken", ({ code }) => code));
+  assert.match(refused, /^device/);
+  await visit.page.evaluate(() => globalThis.rmae.engine.setDevice("webgpu"));
+  await visit.toast(/cannot be used/i);
   await assertUsable(visit);
 });

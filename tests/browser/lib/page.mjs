@@ -1,9 +1,10 @@
 // Opens the page in a real Chromium, as a visitor would, and watches what no page of ours may do.
 
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { after, before } from "node:test";
 
 import { chromium } from "playwright-core";
@@ -26,6 +27,9 @@ const SCREENS = join(env.dist, "screens");
 export const WEIGHTS = "weights/rmae-ti.safetensors";
 export const CARD = "weights/rmae-ti.json";
 
+/** A host that browsers do not trust, unlike the loopback address: no WebGPU, no storage of files, no service worker. */
+export const PLAIN = "plain.test";
+
 export const ARGS = [
   "--no-sandbox",
   "--disable-dev-shm-usage",
@@ -35,7 +39,7 @@ export const ARGS = [
   "--disable-component-update",
   "--disable-sync",
   // Nothing outside this machine is reached, whatever a test does.
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+  `--host-resolver-rules=MAP ${PLAIN} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
 ];
 export const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 const CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
@@ -49,6 +53,34 @@ function watch() {
   new PerformanceObserver((list) => {
     for (const { startTime, duration } of list.getEntries()) globalThis.watched.longTasks.push({ startTime, duration });
   }).observe({ type: "longtask", buffered: true });
+}
+
+/** The tour was seen before. Runs in the page. */
+function seen() {
+  try {
+    localStorage.setItem("rmae-tour", "seen");
+  } catch {
+    // This visitor lets no page remember anything.
+  }
+}
+
+/**
+ * A browser whose settings are a visitor's own, e.g. one that lets no page keep anything.
+ * @param {object} preferences of Chromium's profile
+ */
+export function browserWithPreferences(preferences) {
+  return {
+    /** @param {import("node:test").TestContext} t @param {Options} [options] */
+    async visit(t, options = {}) {
+      const folder = mkdtempSync(join(tmpdir(), "rmae-profile-"));
+      t.after(() => rmSync(folder, { recursive: true, force: true }));
+      mkdirSync(join(folder, "Default"));
+      writeFileSync(join(folder, "Default", "Preferences"), JSON.stringify(preferences));
+      const newContext = (/** @type {object} */ context) =>
+        chromium.launchPersistentContext(folder, { ...context, executablePath: env.chromium, args: ARGS });
+      return Visit.begin(t, { newContext }, options);
+    },
+  };
 }
 
 /**
@@ -75,6 +107,7 @@ export function browserForTests({ webgpu = true, args = [] } = {}) {
  * @property {string} [base] the path under which the page lies
  * @property {string} [path] what is opened, relative to the page
  * @property {"small" | "shipped"} [weights]
+ * @property {string} [host] another name for the loopback address
  * @property {boolean} [touch] a phone of 390 pixels
  * @property {"light" | "dark"} [scheme]
  * @property {(visit: Visit) => unknown} [prepare] before the page is opened: faults, storage
@@ -89,7 +122,7 @@ export class Visit {
   /** @param {import("node:test").TestContext} t @param {any} browser @param {Options} options */
   static async begin(t, browser, options) {
     const visit = new Visit();
-    visit.server = await serve(env.dist, { base: options.base });
+    visit.server = await serve(env.dist, { base: options.base, host: options.host });
     if (options.weights !== "shipped") visit.serveSmallWeights();
     const touch = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
     visit.context = await browser.newContext({
@@ -132,7 +165,7 @@ export class Visit {
       if (message.type() === "error") this.problems.push(`console: ${message.text()} (${message.location().url})`);
     });
     await this.page.addInitScript(watch);
-    if (!options.tour) await this.page.addInitScript(() => localStorage.setItem("rmae-tour", "done"));
+    if (!options.tour) await this.page.addInitScript(seen);
     await options.prepare?.(this);
     await this.page.goto(this.server.url + (options.path ?? ""));
     if (options.ready !== false) await this.ready();

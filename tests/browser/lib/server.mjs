@@ -31,7 +31,7 @@ const TYPES = {
  */
 
 /** Serves `folder` on the loopback address, below `base`, until closed. */
-export async function serve(folder, { base = "/" } = {}) {
+export async function serve(folder, { base = "/", host = "127.0.0.1" } = {}) {
   /** @type {{ path: string, fault: Fault }[]} */
   const faults = [];
   const overrides = new Map();
@@ -83,8 +83,8 @@ export async function serve(folder, { base = "/" } = {}) {
 
   const port = await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server.address().port)));
   return {
-    origin: `http://127.0.0.1:${port}`,
-    url: `http://127.0.0.1:${port}${base}`,
+    origin: `http://${host}:${port}`,
+    url: `http://${host}:${port}${base}`,
     /** Every request so far: method, path, range. */
     requests,
     /** Requests for a file, relative to the page. */
