@@ -36,12 +36,24 @@ static BUILT: AtomicBool = AtomicBool::new(false);
 pub(crate) fn build(tools: &Toolbox, profile: &str) -> Result<PathBuf> {
     tools.run(tools.command("trunk").args(["build", "--cargo-profile", profile]))?;
     let dist = tools.root().join("dist");
+    leave_out(&dist)?;
     if profile == PROFILE {
         modules(&dist)?.iter().try_for_each(|module| optimise(tools, module))?;
     }
     files::write_manifest(&dist)?;
     BUILT.store(profile == PROFILE, Ordering::Relaxed);
     Ok(dist)
+}
+
+/// Takes away what trunk copied along: tests of the scripts, and programs that drew the gallery.
+fn leave_out(dist: &Path) -> Result<()> {
+    for file in files::list(dist)? {
+        let not_for_visitors = file.url.split('/').any(|part| part == "test") || file.url.ends_with(".py");
+        if not_for_visitors {
+            fs::remove_file(&file.path).with_context(|| format!("removing {}", file.path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The page as visitors get it, built unless this program has done so.

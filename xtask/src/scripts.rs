@@ -40,27 +40,17 @@ pub(crate) fn check_types(tools: &Toolbox) -> Result<()> {
 pub(crate) fn browser_tests(tools: &Toolbox) -> Result<()> {
     let chromium = needs::chromium(tools).context("no Chromium; run `cargo xtask setup`")?;
     let dist = page::built(tools)?;
-    let (command_line, weights) = native_side(tools)?;
     let files = node::test_files(&tools.root().join(node::TESTS));
-    let variables = [
-        ("RMAE_CHROMIUM", chromium),
-        ("RMAE_DIST", dist),
-        ("RMAE_COMMAND", command_line),
-        ("RMAE_SMALL_WEIGHTS", weights),
-    ];
+    let variables =
+        [("RMAE_CHROMIUM", chromium), ("RMAE_DIST", dist), ("RMAE_COMMAND", command_line(tools)?)];
     run_tests(tools, files, &variables)
 }
 
-/// The `rmae` program to compare with, and the weights of a model small enough for a test.
-fn native_side(tools: &Toolbox) -> Result<(PathBuf, PathBuf)> {
-    let targets = ["build", "-p", "rmae-train", "--bin", "rmae", "--example", "small_weights"];
-    tools.run(tools.command("cargo").args(targets))?;
-    let built = target_folder(tools)?.join("debug");
-    let suffix = std::env::consts::EXE_SUFFIX;
-    let weights = built.join("small-weights.safetensors");
-    let writer = built.join("examples").join(format!("small_weights{suffix}"));
-    tools.run(tools.command(writer).arg(&weights))?;
-    Ok((built.join(format!("rmae{suffix}")), weights))
+/// The `rmae` program to compare with.
+fn command_line(tools: &Toolbox) -> Result<PathBuf> {
+    tools.run(tools.command("cargo").args(["build", "-p", "rmae-train", "--bin", "rmae"]))?;
+    let file = format!("rmae{}", std::env::consts::EXE_SUFFIX);
+    Ok(target_folder(tools)?.join("debug").join(file))
 }
 
 /// Where cargo puts what it builds.

@@ -1,7 +1,7 @@
 // Opens the page in a real Chromium, as a visitor would, and watches what no page of ours may do.
 
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,15 +10,25 @@ import { after, before } from "node:test";
 import { chromium } from "playwright-core";
 
 import { serve } from "./server.mjs";
+import { fewerBlocks } from "./weights.mjs";
 
 const root = resolve(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../../..");
+
+const SMALL = join(tmpdir(), `rmae-small-${process.pid}.safetensors`);
 
 /** What xtask says; by hand, from the root of the workspace, the defaults will do after a build. */
 export const env = {
   chromium: process.env.RMAE_CHROMIUM ?? "/usr/bin/chromium",
   dist: resolve(root, process.env.RMAE_DIST ?? "dist"),
   command: resolve(root, process.env.RMAE_COMMAND ?? "target/debug/rmae"),
-  smallWeights: resolve(root, process.env.RMAE_SMALL_WEIGHTS ?? "target/debug/small-weights.safetensors"),
+  /** The file of a small model, made from the shipped one when it is first asked for. */
+  get smallWeights() {
+    if (!existsSync(SMALL)) {
+      writeFileSync(SMALL, fewerBlocks(readFileSync(join(env.dist, WEIGHTS))));
+      process.once("exit", () => rmSync(SMALL, { force: true }));
+    }
+    return SMALL;
+  },
 };
 
 const SCREENS = join(env.dist, "screens");
