@@ -11,16 +11,19 @@ import { browserForTests } from "./lib/page.mjs";
 const chrome = browserForTests({ webgpu: false });
 const [WIDTH, HEIGHT] = [360, 240];
 
-/** Two objects in one photo, and the panel that exports them. */
+/** Two objects in one photo, each with clicks that say where it is and where not, and the panel that exports them. */
 async function ready(t) {
   const visit = await chrome.visit(t);
   await visit.open(scene(WIDTH, HEIGHT), "two things.png");
-  await visit.click(180, 120);
-  await visit.page.keyboard.press("n");
-  await visit.drag([[20, 20], [110, 90]]);
+  const [disc, corner, others] = [[180, 120], [60, 50], [[340, 20], [20, 220], [340, 220]]];
+  for (const [inside, outside] of [[disc, corner], [corner, disc]]) {
+    await visit.page.keyboard.press("n");
+    await visit.click(inside[0], inside[1]);
+    for (const [x, y] of [outside, ...others]) await visit.click(x, y, { shift: true });
+  }
   const masks = await visit.masks();
   assert.equal(Object.keys(masks).length, 2);
-  assert.ok(Object.values(masks).every(({ area }) => area > 0), JSON.stringify(masks));
+  assert.ok(Object.values(masks).every(({ area }) => area > 0 && area < WIDTH * HEIGHT), JSON.stringify(masks));
   await visit.page.locator("#tab-export").click();
   return { visit, masks: Object.values(masks) };
 }
