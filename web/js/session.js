@@ -14,6 +14,8 @@ const NOTICE_MS = 3_000;
 export class Session {
   #say;
   #code = null;
+  /** The module while it is being loaded, and after. */
+  #coming = null;
   #weights = null; // { bytes, name }
   #image = null; // { width, height, pixels }, the last at the size that engines work at
   #engine = null;
@@ -59,10 +61,11 @@ export class Session {
 
   async #load(args, context) {
     const { signal, progress } = context;
+    progress({ stage: "code", message: "Loading the engine" });
+    this.#coming = importCode(args);
     const fetched = this.#fetchWeights(args, context);
     fetched.catch(() => {});
-    progress({ stage: "code", message: "Loading the engine" });
-    this.#code = await importCode(args);
+    this.#code = await this.#coming;
     const weights = await fetched;
     const device = choose(args.device, await probe());
     throwIfAborted(signal);
@@ -103,8 +106,9 @@ export class Session {
       checkKind(bytes);
       return { bytes, name: name ?? blob.name ?? "weights of yours" };
     }
-    const digest = (bytes) => this.#code?.sha256?.(bytes);
-    const { bytes, note } = await getWeights({ url, sha256, cache, stallTimeout, signal, progress, digest: this.#code?.sha256 && digest });
+    // The module may still be on its way when the weights are there.
+    const digest = async (bytes) => (await this.#coming).sha256(bytes);
+    const { bytes, note } = await getWeights({ url, sha256, cache, stallTimeout, signal, progress, digest });
     if (note) this.#say("status", { stage: "cache", message: note });
     return { bytes, name: name ?? decodeURIComponent(new URL(url).pathname.split("/").pop() || "weights") };
   }
@@ -217,7 +221,8 @@ export class Session {
   inherit({ bytes, name, code, device, image }) {
     this.inTurn(async () => {
       try {
-        this.#code = await importCode(code);
+        this.#coming = importCode(code);
+        this.#code = await this.#coming;
         [this.#weights, this.#device, this.#image] = [{ bytes, name }, device, image];
         await this.#adopt(this.#weights, device, image);
         this.#say("device", this.#device);

@@ -17,7 +17,7 @@ const STALL_MS = 20_000;
  * @property {number} [backoff] milliseconds before the second try; twice as long before the third
  * @property {AbortSignal} [signal]
  * @property {(progress: { stage: string, loaded?: number, total?: number, cached?: boolean, message: string }) => void} [progress]
- * @property {(bytes: Uint8Array) => string} [digest] SHA-256 where the browser has none
+ * @property {(bytes: Uint8Array) => string | Promise<string>} [digest] SHA-256 where the browser has none
  * @property {CacheStorage} [caches]
  */
 

@@ -1,5 +1,6 @@
 // A static host, as bad as a test wants it: it can stall, cut, lie, and know no ranges.
 
+import { createHash } from "node:crypto";
 import { open, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -25,7 +26,7 @@ const TYPES = {
  * @property {string} [type] says that it is this
  * @property {number} [stallAt] sends so many bytes, then nothing more, and stays open
  * @property {number} [cutAt] sends so many bytes, then closes the connection
- * @property {boolean} [noRanges] answers every request with the whole file
+ * @property {boolean} [noRanges] answers every request with the whole file, and says nothing of its version
  * @property {number} [bytesPerSecond] is that slow
  * @property {number} [times] for so many requests only
  */
@@ -66,14 +67,16 @@ export async function serve(folder, { base = "/", host = "127.0.0.1" } = {}) {
     const file = overrides.get(path) ?? join(folder, normalize(`/${path}`));
     const body = fault.body !== undefined ? Buffer.from(fault.body) : Buffer.isBuffer(file) ? file : null;
     const size = body ? body.length : (await stat(file)).size;
-    const range = fault.noRanges ? null : parseRange(request.headers.range, size);
+    const version = `"${body ? createHash("sha1").update(body).digest("hex") : `${size}-${(await stat(file)).mtimeMs}`}"`;
+    const stale = request.headers["if-range"] && request.headers["if-range"] !== version;
+    const range = fault.noRanges || stale ? null : parseRange(request.headers.range, size);
     const [from, to] = range ?? [0, size];
     const headers = {
       "Content-Type": fault.type ?? TYPES[extname(path)] ?? "application/octet-stream",
       "Content-Length": to - from,
       "Cache-Control": "no-cache",
       "X-Content-Type-Options": "nosniff",
-      ...(fault.noRanges ? {} : { "Accept-Ranges": "bytes" }),
+      ...(fault.noRanges ? {} : { "Accept-Ranges": "bytes", ETag: version }),
       ...(range ? { "Content-Range": `bytes ${from}-${to - 1}/${size}` } : {}),
     };
     response.writeHead(range ? 206 : 200, headers);
