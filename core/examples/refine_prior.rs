@@ -2,7 +2,8 @@
 //! colours say of it.
 //!
 //! `cargo run --release -p rmae-core --example refine_prior -- FOLDER… [--objects N] [--epochs N]`
-//! [--second] prints one of the two networks of `core/src/prompt/refine/prior_weights.rs`. Folders are those of `refine_eval`. Prompts
+//! prints the table of
+//! `core/src/prompt/refine/prior_weights.rs`. Folders are those of `refine_eval`. Prompts
 //! are a box, and clicks that correct what refinement makes of the clicks before.
 
 #[path = "folders/mod.rs"]
@@ -24,7 +25,7 @@ const BATCH: usize = 512;
 const RATE: f32 = 3e-3;
 
 fn main() -> Result<(), Failure> {
-    let (mut all, mut objects, mut epochs, mut context) = (Vec::new(), 1500, 12, false);
+    let (mut all, mut objects, mut epochs) = (Vec::new(), 1500, 12);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<usize, Failure> {
@@ -32,7 +33,6 @@ fn main() -> Result<(), Failure> {
         };
         match argument.as_str() {
             "--objects" => objects = number()?,
-            "--second" => context = true,
             "--epochs" => epochs = number()?,
             folder => all.extend(cases(folder.as_ref(), "all")?),
         }
@@ -41,20 +41,20 @@ fn main() -> Result<(), Failure> {
     all.shuffle(&mut rng);
     let mut data = Vec::new();
     for case in all.iter().take(objects) {
-        gather(case, context, &mut rng, &mut data)?;
+        gather(case, &mut rng, &mut data)?;
     }
     eprintln!("{} objects, {} superpixels", objects.min(all.len()), data.len());
     let prior = train(&data, epochs, &mut rng);
-    print!("{}", source(&prior, if context { "SECOND" } else { "FIRST" }));
+    print!("{}", source(&prior));
     Ok(())
 }
 
 /// Superpixels of one object under a box and under every number of clicks.
-fn gather(case: &Case, context: bool, rng: &mut ChaCha8Rng, data: &mut Vec<Sample>) -> Result<(), Failure> {
+fn gather(case: &Case, rng: &mut ChaCha8Rng, data: &mut Vec<Sample>) -> Result<(), Failure> {
     let (image, truth) = case.read()?;
     let cache = RefineCache::new(&image);
     let mut take = |prompts: &ObjectPrompts, rng: &mut ChaCha8Rng| {
-        let mut found = samples(&cache, prompts, &truth.judgements, context);
+        let mut found = samples(&cache, prompts, &truth.judgements);
         let (chosen, _) = found.partial_shuffle(rng, SAMPLES);
         data.extend_from_slice(chosen);
     };
@@ -95,7 +95,7 @@ fn train(data: &[Sample], epochs: usize, rng: &mut ChaCha8Rng) -> Prior {
             let (loss, gradient) = descend(&weights, batch.iter().map(|&at| &data[at]));
             total += loss;
             let rate = RATE * (1.0 - step as f32 / (steps + 1) as f32);
-            let correction = (1.0 - 0.999f32.powi(step as i32)).sqrt() / (1.0 - 0.9f32.powi(step as i32));
+            let correction = (1.0 - 0.999f32.powi(step)).sqrt() / (1.0 - 0.9f32.powi(step));
             for (at, gradient) in gradient.iter().enumerate() {
                 mean[at] = 0.9 * mean[at] + 0.1 * gradient;
                 square[at] = 0.999 * square[at] + 0.001 * gradient * gradient;
@@ -143,11 +143,11 @@ fn descend<'a>(weights: &[f32], batch: impl Iterator<Item = &'a Sample>) -> (f32
     (loss / sum, gradient)
 }
 
-fn source(prior: &Prior, name: &str) -> String {
+fn source(prior: &Prior) -> String {
     let row = |row: &[f32]| row.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ");
     let hidden: String = prior.hidden.iter().map(|values| format!("        [{}],\n", row(values))).collect();
     format!(
-        "pub(super) static {name}: Prior = Prior {{\n    hidden: [\n{hidden}    ],\n    output: [{}],\n}};\n",
+        "pub(super) static TRAINED: Prior = Prior {{\n    hidden: [\n{hidden}    ],\n    output: [{}],\n}};\n",
         row(&prior.output)
     )
 }

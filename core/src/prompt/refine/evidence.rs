@@ -3,13 +3,10 @@
 use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::geodesic::Ways;
-use super::prior::Prior;
 use super::solve::{Seed, Seeds};
 
 /// Numbers for each superpixel.
-pub const FEATURES: usize = 21;
-/// The first of those that a first guess adds.
-const CONTEXT: usize = 18;
+pub const FEATURES: usize = 18;
 
 /// Prompts of which the features look at the nearest, at most.
 const MOST_MARKS: usize = 40;
@@ -71,34 +68,10 @@ impl Evidence {
                 u,
                 v,
                 u.max(v),
-                0.0,
-                0.0,
-                0.0,
             ]
         });
         let features = features.collect();
         Self { features, ways: inside().next().is_some().then_some(from_inside) }
-    }
-
-    /// Adds what a first guess says: of the superpixel, of its colours and of its neighbours.
-    pub(super) fn add_context(&mut self, cache: &RefineCache, seeds: &Seeds, first: &Prior) {
-        let odds = |at: usize| match seeds.known[at] {
-            Seed::Free => first.odds(&self.features[at]).clamp(-6.0, 6.0),
-            Seed::Inside => 6.0,
-            Seed::Outside => -6.0,
-        };
-        let guess: Vec<f32> = (0..self.features.len()).map(odds).collect();
-        let colours = cache.palette_odds(|at| 1.0 / (1.0 + (-guess[at]).exp()));
-        for (at, features) in self.features.iter_mut().enumerate() {
-            let (mut sum, mut weight) = (0.0, 1e-6);
-            for touch in cache.superpixels.around(at) {
-                sum += touch.smooth * guess[touch.other as usize];
-                weight += touch.smooth;
-            }
-            features[CONTEXT] = guess[at] / 3.0;
-            features[CONTEXT + 1] = cache.mean_odds(at, &colours).clamp(-5.0, 5.0) / 2.0;
-            features[CONTEXT + 2] = sum / weight / 3.0;
-        }
     }
 }
 

@@ -7,7 +7,6 @@ use super::RefineCache;
 use super::constraints::Constraints;
 use super::evidence::Evidence;
 pub use super::evidence::FEATURES;
-use super::prior_weights::FIRST;
 use super::solve::{Seed, Seeds};
 
 /// Hidden units.
@@ -38,9 +37,6 @@ pub fn unit(row: &[f32; FEATURES + 1], features: &[f32; FEATURES]) -> f32 {
     row[FEATURES] + row.iter().zip(features).map(|(weight, value)| weight * value).sum::<f32>()
 }
 
-/// Objects smaller than this part of the image weigh no more than one of this size.
-const LEAST_OBJECT: f32 = 0.02;
-
 /// One superpixel to learn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
@@ -48,35 +44,29 @@ pub struct Sample {
     pub features: [f32; FEATURES],
     /// Which part of it is inside.
     pub inside: f32,
-    /// Its pixels, as a part of the object's.
+    /// Its pixels, 1 for a superpixel of the average size.
     pub weight: f32,
 }
 
 /// The superpixels of an image that the prompts alone do not decide.
 ///
-/// `truth` has the image's size, in raster order. With `context` the features are those of the
-/// second network, which sees what the first makes of them.
+/// `truth` has the image's size, in raster order.
 #[must_use]
-pub fn samples(cache: &RefineCache, prompts: &ObjectPrompts, truth: &[Judged], context: bool) -> Vec<Sample> {
+pub fn samples(cache: &RefineCache, prompts: &ObjectPrompts, truth: &[Judged]) -> Vec<Sample> {
     let constraints = Constraints::new(prompts, cache.width, cache.height);
     let seeds = Seeds::new(cache, &constraints);
-    let mut evidence = Evidence::new(cache, &seeds, constraints.boxed);
-    if context {
-        evidence.add_context(cache, &seeds, &FIRST);
-    }
+    let evidence = Evidence::new(cache, &seeds, constraints.boxed);
     let mut counts = vec![(0.0f32, 0.0f32); cache.superpixels.len()];
     for (at, judged) in truth.iter().enumerate().take(cache.width * cache.height) {
         let (inside, all) = &mut counts[cache.patch_at(at % cache.width, at / cache.width)];
         *inside += f32::from(u8::from(*judged == Judged::Inside));
         *all += f32::from(u8::from(*judged != Judged::Ignored));
     }
-    // Errors count against the object's size, as they do in intersection over union.
-    let object = truth.iter().filter(|judged| **judged == Judged::Inside).count() as f32;
-    let unit = object.max(LEAST_OBJECT * truth.len() as f32).max(1.0);
+    let mean = truth.len() as f32 / counts.len().max(1) as f32;
     let free = (0..counts.len()).filter(|&at| seeds.known[at] == Seed::Free && counts[at].1 > 0.0);
     free.map(|at| {
         let (inside, all) = counts[at];
-        Sample { features: evidence.features[at], inside: inside / all, weight: all / unit }
+        Sample { features: evidence.features[at], inside: inside / all, weight: all / mean }
     })
     .collect()
 }

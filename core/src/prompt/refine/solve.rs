@@ -6,7 +6,7 @@ use super::constraints::{Constraints, Known};
 use super::evidence::Evidence;
 use super::geodesic::Ways;
 use super::maxflow::Network;
-use super::prior_weights::{FIRST, SECOND};
+use super::prior_weights::TRAINED;
 use super::weights::RefineWeights;
 
 /// Capacity of a cost of 1.
@@ -135,12 +135,10 @@ impl Solver<'_> {
         if !self.boxed && self.seeds.positive.is_empty() {
             return (given.clone(), None);
         }
-        let mut evidence = Evidence::new(self.cache, self.seeds, self.boxed);
-        evidence.add_context(self.cache, self.seeds, &FIRST);
+        let evidence = Evidence::new(self.cache, self.seeds, self.boxed);
         let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);
-        let network = if self.weights.context { &SECOND } else { &FIRST };
         let odds = evidence.features.iter().zip(given);
-        let odds = odds.map(|(features, given)| given + weight * network.odds(features)).collect();
+        let odds = odds.map(|(features, given)| given + weight * TRAINED.odds(features)).collect();
         (odds, evidence.ways)
     }
 

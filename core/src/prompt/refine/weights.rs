@@ -14,8 +14,6 @@ pub struct RefineWeights {
     pub doubt: f32,
     /// Of the trained prior.
     pub prior: f32,
-    /// Whether a second network sees what the first makes of it.
-    pub context: bool,
     /// Of the colours.
     pub colour: f32,
     /// Of the border's length.
@@ -49,7 +47,6 @@ impl Default for RefineWeights {
             mask: 2.0,
             doubt: 0.6,
             prior: 1.0,
-            context: false,
             colour: 2.0,
             smooth: 2.0,
             difference: 6.0,
