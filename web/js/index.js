@@ -133,6 +133,11 @@ export class Segmenter extends EventTarget {
     return this.#link.request("stats", () => ({ args: {} }));
   }
 
+  /** For tests: `destroyDevice` does what a driver's reset does, `trap` what a defect of the engine does. */
+  [Symbol.for("rmae.test")](kind) {
+    return this.#link.request(kind, () => ({ args: {} }));
+  }
+
   dispose() {
     this.#link.dispose();
     this.#image = null;

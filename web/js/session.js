@@ -55,6 +55,7 @@ export class Session {
     export: (args) => this.#export(args),
     stats: () => this.#stats(),
     destroyDevice: () => this.#destroyDevice(),
+    trap: () => Promise.reject(new WebAssembly.RuntimeError("unreachable")),
   };
 
   // --- life ---
@@ -109,7 +110,10 @@ export class Session {
     // The module may still be on its way when the weights are there.
     const digest = async (bytes) => (await this.#coming).sha256(bytes);
     const { bytes, note } = await getWeights({ url, sha256, cache, stallTimeout, signal, progress, digest });
-    if (note) this.#say("status", { stage: "cache", message: note });
+    if (note) {
+      progress({ stage: "check", message: note });
+      this.#say("status", { stage: "cache", message: note });
+    }
     return { bytes, name: name ?? decodeURIComponent(new URL(url).pathname.split("/").pop() || "weights") };
   }
 
@@ -171,6 +175,7 @@ export class Session {
     const same = this.#device.kind === kept.kind;
     this.#device = { ...this.#device, reason: same ? `WebGPU was lost (${why}) and started again.` : `On the CPU, as WebGPU was lost: ${why}` };
     this.#say("device", this.#device);
+    this.#say("status", { stage: "ready", message: `Ready, on ${this.#device.name}` });
   }
 
   /** Runs work on the engine; where its device fails, on the next one. */
@@ -201,7 +206,7 @@ export class Session {
     } catch (error) {
       await Promise.resolve();
       // What fails on a lost device fails because of that.
-      throw lost && !error.code?.startsWith("device") ? failure("device-lost", lost.message || "the device was lost") : error;
+      throw lost ? failure("device-lost", lost.message || "the device was lost") : error;
     }
   }
 
@@ -226,6 +231,7 @@ export class Session {
         [this.#weights, this.#device, this.#image] = [{ bytes, name }, device, image];
         await this.#adopt(this.#weights, device, image);
         this.#say("device", this.#device);
+        this.#say("status", { stage: "ready", message: `Ready, on ${this.#device.name}` });
       } catch (error) {
         this.#say("status", { stage: "error", message: `The engine could not be started again: ${error.message}` });
       }

@@ -10,6 +10,7 @@ mod demo;
 mod files;
 mod needs;
 mod node;
+mod package;
 mod page;
 mod platform;
 mod scripts;
@@ -63,6 +64,8 @@ enum Task {
     },
     /// Build the page and serve it on this machine
     Demo(demo::DemoArgs),
+    /// Put the npm package together in `dist-npm/`
+    Package,
     /// Compare with other implementations on this machine, in the same run
     Bench(bench::BenchArgs),
 }
@@ -74,7 +77,7 @@ impl Task {
             Self::Setup | Self::Test { quick: false, .. } => Need::ALL,
             Self::Test { quick: true, .. } => Need::QUICK,
             Self::Check => Need::CHECK,
-            Self::Demo(_) => Need::PAGE,
+            Self::Demo(_) | Self::Package => Need::PAGE,
             Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH,
             Self::Bench(_) => Need::NATIVE,
         }
@@ -91,6 +94,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Task::Test { only, .. } if only.is_empty() => Ok(stages::run(&tools, stages::ALL)),
         Task::Test { only, .. } => Ok(stages::run(&tools, &stages::named(only)?)),
         Task::Demo(args) => demo::run(&tools, args).map(|()| true),
+        Task::Package => package::run(&tools).map(|()| true),
         Task::Bench(args) => bench::run(&tools, args).map(|()| true),
     }
 }
