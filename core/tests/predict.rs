@@ -331,3 +331,93 @@ fn a_missing_weight_is_named() {
     let error = pollster::block_on(Predictor::new(&config(), &weights, &device, PredictorOptions::default()));
     assert!(error.unwrap_err().to_string().contains("region_cross_embed.weight"));
 }
+
+#[test]
+fn attention_is_a_row_of_the_models_own() {
+    let (w, h) = (150, 90);
+    let mut predictor = with_photo(w, h);
+    let map = pollster::block_on(predictor.attention(1, Some(1), 100.0, 20.0)).unwrap();
+    assert_eq!((map.grid, map.from, map.layers, map.heads), (8, (5, 1), 2, 2));
+    let mean = pollster::block_on(predictor.attention(1, None, 100.0, 20.0)).unwrap();
+    let first = pollster::block_on(predictor.attention(1, Some(0), 100.0, 20.0)).unwrap();
+    for i in 0..64 {
+        assert!((mean.values[i] - 0.5 * (first.values[i] + map.values[i])).abs() < 1e-6);
+    }
+    let sum: f32 = map.values.iter().sum();
+    assert!(sum > 0.0 && sum < 1.0, "the class token has a share: {sum}");
+
+    // The same by the graph and the softmax of the whole matrix.
+    let graph = rmae_core::model::attention_graph(&config(), 1).unwrap();
+    let data = photo(w, h);
+    let window = rmae_core::resample::Window { rgb: &data, image_width: w, x: 0, y: 0, width: w, height: h };
+    let mut image = vec![0.0; 3 * 64 * 64];
+    rmae_core::resample::each_pixel(&window, (64, 64), |x, y, rgb| {
+        for (c, v) in rmae_core::resample::normalised(rgb).into_iter().enumerate() {
+            image[(c * 64 + y) * 64 + x] = v;
+        }
+    });
+    let inputs = Tensors::from([("image".into(), HostTensor::f32(&[1, 3, 64, 64], image).unwrap())]);
+    let qkv = run(&graph, &init_params(&config(), 1).unwrap(), &inputs, "qkv");
+    let whole = rmae_core::model::attention_probabilities(&config(), &qkv).unwrap().to_f32();
+    let row = &whole[(65 + 8 + 5 + 1) * 65..][..65];
+    for i in 0..64 {
+        assert!((row[i + 1] - map.values[i]).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn attention_names_what_there_is_not() {
+    let mut predictor = with_photo(40, 30);
+    let mut ask = |layer, head, x, y| pollster::block_on(predictor.attention(layer, head, x, y));
+    for (layer, head, x, y, part) in [
+        (2, None, 1.0, 1.0, "layer"),
+        (0, Some(2), 1.0, 1.0, "head"),
+        (0, None, 41.0, 1.0, "40x30"),
+        (0, None, f32::NAN, 1.0, "40x30"),
+    ] {
+        let error = ask(layer, head, x, y).unwrap_err();
+        assert!(matches!(error, Error::Prompt { .. }) && error.to_string().contains(part), "{error}");
+    }
+    assert!(ask(0, None, 40.0, 30.0).is_ok());
+    let mut empty = predictor_of(&config(), PredictorOptions::default());
+    assert!(matches!(pollster::block_on(empty.attention(0, None, 1.0, 1.0)).unwrap_err(), Error::Image(_)));
+}
+
+#[test]
+fn a_masked_image_is_reconstructed() {
+    let mut predictor = with_photo(150, 90);
+    for (ratio, visible) in [(0.75, 16), (0.0, 63), (1.0, 1), (f64::INFINITY, 1)] {
+        let made = pollster::block_on(predictor.reconstruct(ratio, 4)).unwrap();
+        assert_eq!(made.visible.iter().filter(|v| **v).count(), visible, "{ratio}");
+        assert_eq!(made.masked().len(), 3 * 64 * 64);
+        assert_eq!(made.filled().map(|p| p.len()), Some(3 * 64 * 64));
+        assert!(!made.regions.is_empty() && made.regions.len() <= 8);
+        let first = &made.regions[0];
+        assert_ne!(made.region_shown(first), made.region_truth(first));
+        assert_ne!(made.region_completed(first), made.region_truth(first));
+    }
+    let again = |p: &mut Predictor, seed| pollster::block_on(p.reconstruct(0.5, seed)).unwrap();
+    assert_eq!(again(&mut predictor, 7).filled(), again(&mut predictor, 7).filled());
+    assert_ne!(again(&mut predictor, 7).visible, again(&mut predictor, 8).visible);
+    assert!(matches!(
+        pollster::block_on(predictor.reconstruct(f64::NAN, 0)).unwrap_err(),
+        Error::Prompt { .. }
+    ));
+}
+
+#[test]
+fn an_encoder_alone_can_be_looked_into() {
+    let mut weights = init_params(&config(), 1).unwrap();
+    weights
+        .retain(|name, _| !name.starts_with("region") && !name.contains("decoder") && name != "mask_token");
+    let device = Device::cpu(Precision::F32);
+    let options = PredictorOptions::default();
+    let mut predictor = pollster::block_on(Predictor::new(&config(), &weights, &device, options)).unwrap();
+    let data = photo(30, 30);
+    pollster::block_on(predictor.set_image(RgbView::new(30, 30, &data).unwrap())).unwrap();
+    assert!(pollster::block_on(predictor.attention(0, None, 3.0, 3.0)).is_ok());
+    let error = pollster::block_on(predictor.reconstruct(0.5, 0)).unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    let error = pollster::block_on(predictor.predict(&[click(3.0, 3.0)], &PredictOptions::default()));
+    assert!(matches!(error.unwrap_err(), Error::Unsupported(_)));
+}

@@ -8,9 +8,9 @@ use rmae_core::config::{ModelConfig, Objective, Preset};
 use rmae_core::exec::{Device, Precision};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::model;
+use rmae_core::reconstruct::inputs;
 
 use crate::error::Result;
-use crate::predict::inputs;
 
 /// What `--device` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

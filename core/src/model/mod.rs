@@ -10,7 +10,7 @@ mod pixel;
 mod positions;
 mod region;
 
-pub use attention_map::attention_probabilities;
+pub use attention_map::{attention_probabilities, attention_row};
 pub use inference::{decoder_graph, image_graph, query_graph};
 pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};

@@ -8,6 +8,7 @@ pub mod distance;
 pub mod export;
 mod fill;
 mod geometry;
+mod look;
 mod mask;
 mod options;
 mod parts;
@@ -19,6 +20,7 @@ mod view;
 mod working_image;
 
 pub use geometry::Rect;
+pub use look::AttentionMap;
 pub use mask::Mask;
 pub use options::{CropMode, Fit, PredictOptions, PredictorOptions};
 pub use predictor::{ImageReport, Prediction, Predictor};

@@ -1,9 +1,10 @@
 //! One image, encoded once, and the masks of whatever is prompted on it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::check::checked;
 use super::fill::fill_visible;
+use super::look::Looked;
 use super::options::{CropMode, PredictOptions, PredictorOptions};
 use super::refine::{RefineCache, RefineInput, refine, upscale};
 use super::region_map::{Grid, RegionMap};
@@ -121,6 +122,9 @@ pub struct Predictor {
     decoders: Programs,
     incoming: Option<WorkingImageBuilder>,
     seen: Option<Seen>,
+    pub(super) looked: Option<Looked>,
+    /// Names of the weights that there are.
+    pub(super) weights: BTreeSet<String>,
 }
 
 impl Predictor {
@@ -165,6 +169,8 @@ impl Predictor {
             decoders: Programs::default(),
             incoming: None,
             seen: None,
+            looked: None,
+            weights: weights.into_keys().collect(),
         })
     }
 
@@ -214,7 +220,7 @@ impl Predictor {
     /// # Errors
     /// Those of the device; then there is no image.
     pub async fn set_working_image(&mut self, working: WorkingImage) -> Result<ImageReport> {
-        self.seen = None;
+        (self.seen, self.looked) = (None, None);
         let view = View::whole(&working, self.config.img_size, self.options.fit);
         let whole = self.encode(&working, view).await?;
         let (width, height) = working.full_size();
@@ -234,6 +240,18 @@ impl Predictor {
     #[must_use]
     pub fn latent(&self) -> Option<&HostTensor> {
         self.seen.as_ref().map(|seen| &seen.whole.latent)
+    }
+
+    /// The model's input for the image, `[3, S, S]`, normalised.
+    pub(super) fn input(&self) -> Result<Vec<f32>> {
+        let seen = self.seen.as_ref().ok_or_else(no_image)?;
+        Ok(seen.whole.view.sample(&seen.working))
+    }
+
+    /// Where the model's square lies in the image, pixels of its full resolution.
+    pub(super) fn full_area(&self) -> Result<Rect> {
+        let seen = self.seen.as_ref().ok_or_else(no_image)?;
+        Ok(at_full_size(seen.whole.view.area(), &seen.working))
     }
 
     async fn encode(&mut self, image: &WorkingImage, view: View) -> Result<Encoded> {
@@ -420,11 +438,15 @@ impl Asked<'_> {
             false => upscale(&mask, width, height),
         };
         let score = score(&look.logits, self.options.granularity);
-        let (sx, sy) = seen.working.scale();
-        let Rect { x0, y0, x1, y1 } = look.area;
-        let area = Rect { x0: x0 / sx, y0: y0 / sy, x1: x1 / sx, y1: y1 / sy };
+        let area = at_full_size(look.area, &seen.working);
         Prediction { mask, score, logits: look.logits, area }
     }
+}
+
+/// A rectangle of the working image in pixels of the image.
+fn at_full_size(area: Rect, image: &WorkingImage) -> Rect {
+    let (sx, sy) = image.scale();
+    Rect { x0: area.x0 / sx, y0: area.y0 / sy, x1: area.x1 / sx, y1: area.y1 / sy }
 }
 
 /// The box around what a first look found and around the positive prompts, in the working image.

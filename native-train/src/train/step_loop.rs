@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rmae_core::exec::{Params, Program};
 use rmae_core::optim::{AdamW, Schedule};
+use rmae_core::reconstruct::inputs;
 
 use super::coverage::{Baselines, Coverage};
 use super::metrics::{Metrics, StepRecord};
@@ -19,7 +20,6 @@ use crate::config::PretrainConfig;
 use crate::data::{Batch, DataError, Loader};
 use crate::error::{Result, TrainError};
 use crate::picture;
-use crate::predict::inputs;
 
 /// A run between two updates.
 pub(super) struct Trainer<'a> {
