@@ -75,14 +75,20 @@ fn worst(a: &HostTensor, b: &HostTensor) -> f64 {
 #[test]
 fn every_op_agrees_with_its_cpu_twin() {
     let Some(device) = gpu() else { return };
+    let Device::Gpu(gpu) = &device.device else { return };
+    let own = gpu.report().software;
     let mut bad = vec![];
     for Case { name, graph, inputs } in all() {
         let want = run(&Device::cpu(Precision::F64), &graph, &inputs);
-        let have = run(&device, &graph, &inputs);
-        assert_eq!(have.shape(), want.shape(), "{name}");
-        let error = worst(&have, &want);
-        if error > 2e-5 {
-            bad.push(format!("{name} -> {:?}: {error:.1e}", want.shape()));
+        // Both the kernels for hardware and those for software adapters, whatever this one is.
+        for software in [!own, own] {
+            gpu.use_kernels_for_software(software);
+            let have = run(&device, &graph, &inputs);
+            assert_eq!(have.shape(), want.shape(), "{name}");
+            let error = worst(&have, &want);
+            if error > 2e-5 {
+                bad.push(format!("{name} (software {software}) -> {:?}: {error:.1e}", want.shape()));
+            }
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));

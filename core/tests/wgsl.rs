@@ -21,10 +21,13 @@ fn dispatches() -> Vec<Dispatch> {
     for case in op_cases::all() {
         let node = case.graph.nodes().last().unwrap();
         let Source::Op { op, inputs } = &node.source else { panic!("not an op") };
-        let inputs = inputs.iter().map(|&i| case.graph.shape(i).to_vec()).collect();
-        let lowered = op.lower(&Lowering { inputs, output: node.shape.clone() });
-        assert!(!lowered.is_empty(), "{}: no dispatch", case.name);
-        found.extend(lowered);
+        let inputs: Vec<Vec<usize>> = inputs.iter().map(|&i| case.graph.shape(i).to_vec()).collect();
+        for software in [false, true] {
+            let io = Lowering { inputs: inputs.clone(), output: node.shape.clone(), software };
+            let lowered = op.lower(&io);
+            assert!(!lowered.is_empty(), "{}: no dispatch", case.name);
+            found.extend(lowered);
+        }
     }
     found
 }
@@ -179,7 +182,8 @@ fn dispatches_stay_inside_the_default_limits() {
 #[test]
 fn long_products_are_split_by_rows_into_short_dispatches() {
     let (rows, k, out) = (200_000, 4096, 1000);
-    let io = Lowering { inputs: vec![vec![rows, k], vec![out, k], vec![out]], output: vec![rows, out] };
+    let inputs = vec![vec![rows, k], vec![out, k], vec![out]];
+    let io = Lowering { inputs, output: vec![rows, out], software: false };
     let dispatches = rmae_core::ops::linear::Linear.lower(&io);
     assert!(dispatches.len() > 1);
     let mut next = 0;

@@ -1,4 +1,4 @@
-//! Matrix products on slices, through the `gemm` crate.
+//! Matrix products on slices: through the `gemm` crate, in WebAssembly through [`super::matmul`].
 
 use gemm::Parallelism;
 
@@ -7,9 +7,9 @@ use super::math::Real;
 /// A matrix inside a slice, by its strides.
 #[derive(Clone, Copy, Debug)]
 pub struct Mat<'a, T> {
-    data: &'a [T],
-    row_stride: usize,
-    col_stride: usize,
+    pub(super) data: &'a [T],
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
 }
 
 impl<'a, T> Mat<'a, T> {
@@ -71,6 +71,10 @@ pub fn run_strided<T: Real>(job: &Job<T>, c: &mut [T], c_stride: usize, a: Mat<T
 /// When a factor does not fit into its slice.
 pub unsafe fn run_raw<T: Real>(job: &Job<T>, c: *mut T, c_stride: usize, a: Mat<T>, b: Mat<T>) {
     assert!(a.holds(job.m, job.k) && b.holds(job.k, job.n), "a factor is smaller than the product needs");
+    // SAFETY: the factors were checked above; the caller vouches for `c`.
+    if unsafe { T::own_product(job, c, c_stride, a, b) } {
+        return;
+    }
     // Below this many multiply-adds, waking the other threads costs more than it saves.
     let parallel = job.parallel && job.m * job.n * job.k > 1 << 18;
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };

@@ -4,6 +4,9 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use super::gemm::{Job, Mat};
+use super::pool::{Pool, Shelf};
+
 /// The real numbers an executor computes with.
 pub trait Real:
     candle_core::WithDType
@@ -31,10 +34,24 @@ pub trait Real:
     fn square_root(self) -> Self;
     /// `e^x`, to a few units in the last place.
     fn exponential(self) -> Self;
+    /// `e^x` of an `x` of at most 0, to a few units in the last place; tiny instead of 0 far below.
+    fn exponential_of_negative(self) -> Self;
+    /// `ln(1 + x)` of an `x` between 0 and 1, to a few units in the last place of 1.
+    fn ln_1p_of_unit(self) -> Self;
     /// The error function, to a few units in the last place.
     fn error_function(self) -> Self;
     /// The larger of two numbers.
     fn larger(self, other: Self) -> Self;
+    /// A matrix product by kernels of our own; false where there are none for this type and target.
+    ///
+    /// # Safety
+    /// As [`super::gemm::run_raw`], with factors that hold what the product reads.
+    unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {
+        let _ = (job, c, stride, a, b);
+        false
+    }
+    /// Freed vectors of this type.
+    fn shelf(pool: &mut Pool) -> &mut Shelf<Self>;
 }
 
 impl Real for f64 {
@@ -51,11 +68,20 @@ impl Real for f64 {
     fn exponential(self) -> Self {
         self.exp()
     }
+    fn exponential_of_negative(self) -> Self {
+        self.exp()
+    }
+    fn ln_1p_of_unit(self) -> Self {
+        self.ln_1p()
+    }
     fn error_function(self) -> Self {
         libm::erf(self)
     }
     fn larger(self, other: Self) -> Self {
         self.max(other)
+    }
+    fn shelf(pool: &mut Pool) -> &mut Shelf<Self> {
+        &mut pool.f64
     }
 }
 
@@ -78,6 +104,14 @@ impl Real for f32 {
         exp_f32(self)
     }
     #[inline(always)]
+    fn exponential_of_negative(self) -> Self {
+        exp_negative_f32(self)
+    }
+    #[inline(always)]
+    fn ln_1p_of_unit(self) -> Self {
+        self * poly(&LN_1P, self)
+    }
+    #[inline(always)]
     fn error_function(self) -> Self {
         erf_f32(self)
     }
@@ -85,6 +119,15 @@ impl Real for f32 {
     fn larger(self, other: Self) -> Self {
         // Written out, as `f32::max` keeps the compiler from a single vector instruction.
         if self > other { self } else { other }
+    }
+    #[cfg(target_arch = "wasm32")]
+    unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {
+        // SAFETY: the caller's promises.
+        unsafe { super::matmul::run(job, c, stride, a, b) };
+        true
+    }
+    fn shelf(pool: &mut Pool) -> &mut Shelf<Self> {
+        &mut pool.f32
     }
 }
 
@@ -94,28 +137,9 @@ impl Real for f32 {
 #[inline(always)]
 #[must_use]
 pub fn exp_f32(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, the first exact in few bits, so that n·LN2_HI is exact.
-    const LN2_HI: f32 = 0.693_359_4;
-    const LN2_LO: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5·2²³ rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
     let clamped = if x > 88.8 { 88.8 } else { x };
     let clamped = if clamped < -87.4 { -87.4 } else { clamped };
-    let shifted = clamped * LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    // The low bits of the shifted number are n as an integer: no conversion, which would not vectorise.
-    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-    let r = (clamped - n * LN2_HI) - n * LN2_LO;
-    // Taylor series to r⁷: at |r| ≤ 0.347 the rest is below 6e-9 relative.
-    let p = 1.0 / 5040.0;
-    let p = p * r + 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
+    let (p, exponent) = exp_parts(clamped);
     // 2ⁿ in two factors, as n may be 128 at the top.
     let half = exponent >> 1;
     let y = p * power_of_two(half) * power_of_two(exponent.wrapping_sub(half));
@@ -124,20 +148,68 @@ pub fn exp_f32(x: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
+/// [`exp_f32`] for `x` of at most 0; below -87 it stays at `e^(-87)`, some 1e-38. NaN stays NaN.
+#[inline(always)]
+#[must_use]
+pub fn exp_negative_f32(x: f32) -> f32 {
+    let clamped = if x < -87.0 { -87.0 } else { x };
+    let (p, exponent) = exp_parts(clamped);
+    p * power_of_two(exponent)
+}
+
+/// `e^x` as `p·2ⁿ`; NaN gives NaN as `p`.
+#[inline(always)]
+fn exp_parts(x: f32) -> (f32, i32) {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts, the first exact in few bits, so that n·LN2_HI is exact.
+    const LN2_HI: f32 = 0.693_359_4;
+    const LN2_LO: f32 = -2.121_944_4e-4;
+    // Adding and taking away 1.5·2²³ rounds to the nearest integer.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = x * LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // The low bits of the shifted number are n as an integer: no conversion, which would not vectorise.
+    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let r = (x - n * LN2_HI) - n * LN2_LO;
+    // Taylor series to r⁷: at |r| ≤ 0.347 the rest is below 6e-9 relative.
+    (poly(&EXP_SERIES, r), exponent)
+}
+
+/// `1/n!`
+const EXP_SERIES: [f32; 8] = [1.0, 1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
+
+/// `ln(1 + x)/x` in powers of `x` on 0 ≤ x ≤ 1 (Chebyshev fit; see the test for its error).
+const LN_1P: [f32; 10] = [
+    1.0,
+    -0.499_999_05,
+    0.333_300_05,
+    -0.249_545_59,
+    0.196_781_17,
+    -0.153_118_63,
+    0.106_142_65,
+    -0.057_064_2,
+    0.019_907_162,
+    -0.003_256_378_5,
+];
+
 /// `2ⁿ` of a whole number between -126 and 127.
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
-/// The error function: Taylor series below 1 in absolute value, and above it `1 − e^(−x²)·P(t)`.
+/// The error function: a polynomial in `x²` below 1 in absolute value, and above it `1 − P(|x|)^(−8)`,
+/// which needs no exponential.
 #[inline(always)]
 #[must_use]
 pub fn erf_f32(x: f32) -> f32 {
     let a = x.abs();
     let small = x * poly(&ERF_SMALL, x * x);
-    let t = 1.0 / (1.0 + ERF_T * a);
-    let large = 1.0 - t * poly(&ERF_LARGE, t) * exp_f32(-a * a);
+    let far = if a > ERF_IS_ONE { ERF_IS_ONE } else { a };
+    let p = poly(&ERF_LARGE, far);
+    let p = p * p;
+    let p = p * p;
+    let large = 1.0 - 1.0 / (p * p);
     let large = if x < 0.0 { -large } else { large };
     if a < 1.0 { small } else { large }
 }
@@ -154,19 +226,20 @@ const ERF_SMALL: [f32; 8] = [
     -9.67359e-6,
 ];
 
-/// `(1 − erf(x))·e^(x²)/t` in powers of `t = 1/(1 + ERF_T·x)` on 1 ≤ x ≤ 6 (Chebyshev fit).
+/// `(1 − erf(x))^(−1/8)` in powers of `x` on 1 ≤ x ≤ 4 (fit of least largest error in erf).
 const ERF_LARGE: [f32; 8] = [
-    1.8512264e-1,
-    1.798989e-1,
-    2.0982844e-1,
-    1.612735e-2,
-    4.641051e-1,
-    -4.101841e-1,
-    4.9440503e-1,
-    -1.3927473e-1,
+    9.9637854e-1,
+    1.5971613e-1,
+    4.8425268e-2,
+    7.4797086e-2,
+    -3.3698667e-2,
+    1.7997809e-2,
+    -4.0519140e-3,
+    5.4787134e-4,
 ];
 
-const ERF_T: f32 = 0.3275911;
+/// From here on `erf` rounds to 1.
+const ERF_IS_ONE: f32 = 4.0;
 
 #[inline(always)]
 fn poly<const N: usize>(coefficients: &[f32; N], x: f32) -> f32 {
@@ -192,6 +265,32 @@ mod tests {
             assert!(err < 4e-7, "exp({x}): relative error {err:e}");
             x += 0.013_7;
         }
+    }
+
+    #[test]
+    fn exp_of_negatives_is_accurate() {
+        let mut x = -86.9f32;
+        while x <= 0.0 {
+            let want = f64::from(x).exp();
+            let err = (f64::from(exp_negative_f32(x)) - want).abs() / want;
+            assert!(err < 4e-7, "exp({x}): relative error {err:e}");
+            x += 0.003_7;
+        }
+        assert_eq!(exp_negative_f32(0.0), 1.0);
+        for x in [-88.0, -1e30, f32::NEG_INFINITY] {
+            assert!((0.0..2e-38).contains(&exp_negative_f32(x)), "exp({x})");
+        }
+        assert!(exp_negative_f32(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn ln_1p_is_accurate_between_0_and_1() {
+        for i in 0..=10_000 {
+            let x = i as f32 / 10_000.0;
+            let err = f64::from(x.ln_1p_of_unit()) - f64::from(x).ln_1p();
+            assert!(err.abs() < 1.5e-7, "ln(1 + {x}): error {err:e}");
+        }
+        assert!(f32::NAN.ln_1p_of_unit().is_nan());
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! The CPU executor: evaluates a graph op by op on candle tensors, on all cores, in f32 or f64.
 
+#[cfg(target_arch = "wasm32")]
+mod assembled;
 pub(crate) mod gemm;
 pub mod math;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod matmul;
 mod params;
+pub(crate) mod pool;
+pub(crate) mod rows;
 pub(crate) mod slices;
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device as CandleDevice, Tensor};
+use candle_core::{CpuStorage, DType, Device as CandleDevice, Storage, Tensor};
 use web_time::Instant;
 
 use crate::error::{Error, Result};
@@ -15,6 +21,7 @@ use crate::exec::{Precision, Tensors};
 use crate::graph::{Graph, MemoryPlan, NodeId, Source};
 use crate::tensor::{ElementType, HostData, HostTensor};
 pub use params::CpuParams;
+use pool::Pool;
 
 /// The processor, with a precision.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +62,17 @@ impl CpuDevice {
         }
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         let results: Vec<NodeId> = outputs.values().chain(gradients.values()).copied().collect();
-        let MemoryPlan { root, last_use, needed, .. } = MemoryPlan::new(graph, &results);
+        let MemoryPlan { root, last_use, needed, peak_elements, .. } = MemoryPlan::new(graph, &results);
         let dying = dying_at(&root, &last_use, &needed);
+        let own = root.iter().map(|&root| graph.nodes()[root].op().is_some()).collect();
         Ok(CpuProgram {
             graph: graph.clone(),
             outputs,
             gradients,
             needed,
             dying,
+            own,
+            pool: Pool::new(peak_elements),
             dtype: self.dtype(),
             profile: None,
         })
@@ -79,6 +89,9 @@ pub struct CpuProgram {
     needed: Vec<bool>,
     /// For each node, the values that nobody reads after it.
     dying: Vec<Vec<usize>>,
+    /// Which nodes have memory that an op made: not inputs, weights, and other shapes of those.
+    own: Vec<bool>,
+    pool: Pool,
     dtype: DType,
     profile: Option<Profile>,
 }
@@ -98,6 +111,13 @@ impl CpuProgram {
     }
 
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
+        let mut pool = std::mem::take(&mut self.pool);
+        let result = pool.during(|| self.run_ops(params, inputs));
+        self.pool = pool;
+        result
+    }
+
+    fn run_ops(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.nodes().len()];
         for (index, node) in self.graph.nodes().iter().enumerate() {
             if !self.needed[index] {
@@ -117,11 +137,18 @@ impl CpuProgram {
                     value
                 }
             });
-            for &dead in &self.dying[index] {
-                values[dead] = None;
-            }
+            self.free(index, &mut values);
         }
         self.collect(params, &values)
+    }
+
+    /// Frees the values that nobody reads after node `index`.
+    fn free(&self, index: usize, values: &mut [Option<Tensor>]) {
+        for &dead in &self.dying[index] {
+            if let (Some(value), true) = (values[dead].take(), self.own[dead]) {
+                pool::recycle(&value);
+            }
+        }
     }
 
     fn evaluate(&self, index: usize, values: &[Option<Tensor>]) -> Result<Tensor> {
@@ -134,6 +161,8 @@ impl CpuProgram {
         let y = op.cpu(&tensors).map_err(|e| e.context(format!("{} at {}", op.name(), node.scope)))?;
         // Constants have no input to take the precision from.
         let y = if y.dtype() == self.dtype { y } else { y.to_dtype(self.dtype)? };
+        // Memory of an input must not be freed, and used again, as that of the result.
+        let y = if !op.is_view() && shares_memory(&y, &tensors) { y.copy()? } else { y };
         debug_assert_eq!(y.dims(), node.shape, "{} at {}", op.name(), node.scope);
         Ok(y)
     }
@@ -160,6 +189,17 @@ impl CpuProgram {
         }
         Ok(fetched)
     }
+}
+
+/// Whether a tensor lies in the memory of one of the others.
+fn shares_memory(tensor: &Tensor, others: &[Tensor]) -> bool {
+    let place = |tensor: &Tensor| match &*tensor.storage_and_layout().0 {
+        Storage::Cpu(CpuStorage::F32(v)) => v.as_ptr() as usize,
+        Storage::Cpu(CpuStorage::F64(v)) => v.as_ptr() as usize,
+        _ => 0,
+    };
+    let own = place(tensor);
+    own != 0 && others.iter().any(|other| place(other) == own)
 }
 
 /// For each node, the values, views of the same storage included, that nobody reads after it.

@@ -6,7 +6,8 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::math::Real;
-use super::slices::{Read, new_tensor, per_dtype};
+use super::rows::{self, Coefficients};
+use super::slices::{Read, into_vec, new_tensor, per_dtype};
 use super::{check_shape, from_candle, missing, to_candle};
 use crate::error::Result;
 use crate::exec::Tensors;
@@ -110,10 +111,10 @@ impl CpuParams {
         let shape = weight.dims().to_vec();
         let rule = Rule::new(adamw, factor, decays(&shape));
         let (weight, moments) = per_dtype!(self.dtype, T => {
-            let mut w = Read::<T>::new(weight)?.to_vec();
+            let mut w = into_vec::<T>(weight)?;
             let g = Read::<T>::new(grad)?;
             let (mut m, mut v) = match self.moments.get(name) {
-                Some(have) => (Read::<T>::new(&have.exp_avg)?.to_vec(), Read::<T>::new(&have.exp_avg_sq)?.to_vec()),
+                Some(have) => (into_vec::<T>(&have.exp_avg)?, into_vec::<T>(&have.exp_avg_sq)?),
                 None => (vec![T::ZERO; w.len()], vec![T::ZERO; w.len()]),
             };
             rule.apply(&mut w, &g, &mut m, &mut v);
@@ -164,24 +165,26 @@ impl Rule {
     }
 
     fn apply<T: Real>(&self, w: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+        let coefficients = self.coefficients();
         w.par_chunks_mut(TASK_ELEMENTS)
             .zip(g.par_chunks(TASK_ELEMENTS))
             .zip(m.par_chunks_mut(TASK_ELEMENTS))
             .zip(v.par_chunks_mut(TASK_ELEMENTS))
-            .for_each(|(((w, g), m), v)| self.apply_chunk(w, g, m, v));
+            .for_each(|(((w, g), m), v)| rows::adamw(w, g, m, v, &coefficients));
     }
 
-    fn apply_chunk<T: Real>(&self, w: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+    fn coefficients<T: Real>(&self) -> Coefficients<T> {
         let real = T::from_real;
-        let (factor, keep, rate, eps) = (real(self.factor), real(self.keep), real(self.rate), real(self.eps));
-        let (b1, b2) = (real(self.beta1), real(self.beta2));
-        let (c1, c2) = (real(1.0 - self.beta1), real(1.0 - self.beta2));
-        let root = real(1.0 / self.root_correction);
-        for i in 0..w.len() {
-            let g = g[i] * factor;
-            m[i] = b1 * m[i] + c1 * g;
-            v[i] = b2 * v[i] + c2 * g * g;
-            w[i] = keep * w[i] - rate * m[i] / (v[i].square_root() * root + eps);
+        Coefficients {
+            factor: real(self.factor),
+            beta1: real(self.beta1),
+            beta2: real(self.beta2),
+            rest1: real(1.0 - self.beta1),
+            rest2: real(1.0 - self.beta2),
+            keep: real(self.keep),
+            rate: real(self.rate),
+            root: real(1.0 / self.root_correction),
+            eps: real(self.eps),
         }
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::RwLockReadGuard;
 use rayon::prelude::*;
 
 use super::math::Real;
+use super::pool;
 
 /// Runs an expression with `T` bound to the Rust type of a candle real type.
 macro_rules! per_dtype {
@@ -29,11 +30,16 @@ pub(crate) use per_dtype;
 
 /// The elements of a contiguous CPU tensor, borrowed.
 pub struct Read<'a, T> {
-    storage: RwLockReadGuard<'a, Storage>,
-    start: usize,
-    end: usize,
-    element: PhantomData<T>,
+    /// Keeps the elements from being changed.
+    _storage: RwLockReadGuard<'a, Storage>,
+    data: *const T,
+    len: usize,
+    element: PhantomData<&'a [T]>,
 }
+
+// SAFETY: a `Read` is a shared slice with the guard that keeps it valid, which stays on its thread:
+// other threads only ever see `&Read`.
+unsafe impl<T: Sync> Sync for Read<'_, T> {}
 
 impl<'a, T: candle_core::WithDType> Read<'a, T> {
     /// Borrows the elements.
@@ -48,20 +54,24 @@ impl<'a, T: candle_core::WithDType> Read<'a, T> {
         let Some((start, end)) = layout.contiguous_offsets() else {
             return Err(Error::RequiresContiguous { op: "rmae" }.bt());
         };
-        if !matches!(&*storage, Storage::Cpu(_)) {
+        let Storage::Cpu(cpu) = &*storage else {
             return Err(Error::Msg("rmae: the tensor is not on the CPU".into()).bt());
-        }
-        Ok(Self { storage, start, end, element: PhantomData })
+        };
+        let Some(elements) = T::cpu_storage_as_slice(cpu)?.get(start..end) else {
+            return Err(Error::Msg("rmae: the memory of the tensor was given away".into()).bt());
+        };
+        let (data, len) = (elements.as_ptr(), elements.len());
+        Ok(Self { _storage: storage, data, len, element: PhantomData })
     }
 }
 
-impl<T: candle_core::WithDType> Deref for Read<'_, T> {
+impl<T> Deref for Read<'_, T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
-        // Both were checked when the guard was made; an empty slice would fail loudly downstream.
-        let Storage::Cpu(cpu) = &*self.storage else { return &[] };
-        T::cpu_storage_as_slice(cpu).map_or(&[], |all| &all[self.start..self.end])
+        // SAFETY: the slice that `new` borrowed; the guard keeps it in place.
+        unsafe { std::slice::from_raw_parts(self.data, self.len) }
     }
 }
 
@@ -71,6 +81,21 @@ impl<T: candle_core::WithDType> Deref for Read<'_, T> {
 /// When it does not hold contiguous u32.
 pub fn indices(tensor: &Tensor) -> candle_core::Result<Read<'_, u32>> {
     Read::new(tensor)
+}
+
+/// The elements of a tensor, without a copy where they fill its memory: whoever else holds it finds
+/// it empty.
+///
+/// # Errors
+/// When it is not a contiguous CPU tensor of this type.
+pub fn into_vec<T: Real>(tensor: &Tensor) -> candle_core::Result<Vec<T>> {
+    let whole = Read::<T>::new(tensor)?.len();
+    let storage = pool::take(tensor)?;
+    let vector = T::cpu_storage_data(storage)?;
+    if vector.len() == whole {
+        return Ok(vector);
+    }
+    Err(Error::Msg("rmae: a part of a tensor has no memory of its own".into()).bt())
 }
 
 /// A tensor that takes over a vector.
@@ -97,6 +122,9 @@ pub fn for_rows<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [
 pub fn for_row_blocks<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
     if row_len == 0 || out.is_empty() {
         return;
+    }
+    if out.len() <= TASK_ELEMENTS || rayon::current_num_threads() == 1 {
+        return f(0, out);
     }
     let rows_a_task = (TASK_ELEMENTS / row_len).max(1);
     out.par_chunks_mut(rows_a_task * row_len)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::{ADVICE, Reports, scoped};
@@ -115,6 +116,8 @@ struct Inner {
     reports: Reports,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+    /// Whether programs use the kernels for adapters that compute on the processor.
+    for_software: AtomicBool,
 }
 
 /// Everything that a pipeline depends on: the kernel, and its constants with the bits of their values.
@@ -167,8 +170,9 @@ impl GpuDevice {
         let reports = Reports::default();
         reports.listen(&device);
         let (modules, pipelines) = Default::default();
+        let for_software = AtomicBool::new(report.software);
         #[allow(clippy::arc_with_non_send_sync, reason = "on WebAssembly, wgpu's objects stay on one thread")]
-        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines })))
+        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, for_software })))
     }
 
     /// One line for people: name, backend and tier.
@@ -183,6 +187,17 @@ impl GpuDevice {
     #[must_use]
     pub fn report(&self) -> &AdapterReport {
         &self.0.report
+    }
+
+    /// Whether programs use the kernels for adapters that compute on the processor.
+    pub(crate) fn for_software(&self) -> bool {
+        self.0.for_software.load(Ordering::Relaxed)
+    }
+
+    /// Which kernels programs compiled from now on use, whatever the adapter is: tests try both.
+    #[doc(hidden)]
+    pub fn use_kernels_for_software(&self, on: bool) {
+        self.0.for_software.store(on, Ordering::Relaxed);
     }
 
     /// Whether both are the same opened adapter.

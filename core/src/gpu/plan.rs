@@ -151,7 +151,11 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let shapes = inputs.iter().map(|&i| self.graph.shape(i).to_vec()).collect();
-        let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone() });
+        let dispatches = op.lower(&Lowering {
+            inputs: shapes,
+            output: node.shape.clone(),
+            software: self.device.for_software(),
+        });
         if dispatches.is_empty() {
             let problem =
                 "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";

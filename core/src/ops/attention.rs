@@ -1,14 +1,16 @@
 //! Multi-head attention in one op: scores are never kept, the backward pass computes them again.
 
 use candle_core::{D, Tensor};
-use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{self, Input, Output, Scratch};
-use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
+use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure};
 use crate::cpu::gemm::{self, Job, Mat};
 use crate::cpu::math::Real;
+use crate::cpu::pool::unspecified;
+use crate::cpu::rows;
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -150,6 +152,9 @@ impl Op for Attention {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        if let Some(dispatches) = self.layout.on_software(io) {
+            return dispatches;
+        }
         let bindings = [Input(0), Input(self.layout.inputs() - 1), Output];
         self.layout.dispatch(&ATTENTION, io, &bindings, false).into_iter().collect()
     }
@@ -172,14 +177,14 @@ fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 impl Attention {
-    fn forward<T: Real + SoftmaxRows>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let layout = self.layout;
         let shapes: Vec<&[usize]> = inputs.iter().map(Tensor::dims).collect();
         let size = layout.check(&shapes).map_err(candle_core::Error::msg)?;
         let q = Read::<T>::new(&inputs[0])?;
         let kv = Read::<T>::new(&inputs[layout.inputs() - 1])?;
         let head = Heads { layout, size, q: &q, kv: &kv };
-        let mut out = vec![T::ZERO; size.n * size.tq * layout.dim];
+        let mut out = unspecified(size.n * size.tq * layout.dim);
         let place = Strided::new(&mut out, layout.dim);
         for_heads(layout, size, |n, h| {
             let mut p = vec![T::ZERO; size.tq * size.tk];
@@ -242,7 +247,7 @@ struct Heads<'a, T> {
     kv: &'a [T],
 }
 
-impl<'a, T: Real + SoftmaxRows> Heads<'a, T> {
+impl<'a, T: Real> Heads<'a, T> {
     fn part(&self, which: usize, n: usize, h: usize) -> (&'a [T], usize) {
         let [sq, skv] = self.layout.strides();
         let (data, t, stride) =
@@ -258,7 +263,7 @@ impl<'a, T: Real + SoftmaxRows> Heads<'a, T> {
     /// `p = softmax(q·kᵀ·scale)`.
     fn probabilities(&self, n: usize, h: usize, p: &mut [T]) {
         self.scores(n, h, p);
-        T::softmax_rows(p, self.size.tk);
+        rows::softmax(p, self.size.tk);
     }
 
     fn scores(&self, n: usize, h: usize, p: &mut [T]) {
@@ -394,7 +399,7 @@ impl Op for AttentionGrad {
 }
 
 impl AttentionGrad {
-    fn backward<T: Real + SoftmaxRows>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+    fn backward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let layout = self.layout;
         let shapes: Vec<&[usize]> = inputs.iter().map(Tensor::dims).collect();
         let size = layout.check(&shapes).map_err(candle_core::Error::msg)?;
@@ -403,13 +408,13 @@ impl AttentionGrad {
         let dy = Read::<T>::new(&inputs[layout.inputs()])?;
         let heads = Heads { layout, size, q: &q, kv: &kv };
         let shape = inputs[usize::from(self.target == Target::Kv)].dims().to_vec();
-        let mut out = vec![T::ZERO; shape.iter().product()];
+        let mut out = unspecified(shape.iter().product());
         let place = Strided::new(&mut out, shape[2]);
         for_heads(layout, size, |n, h| self.head(&heads, &dy, n, h, &place));
         new_tensor(out, shape)
     }
 
-    fn head<T: Real + SoftmaxRows>(&self, heads: &Heads<T>, dy: &[T], n: usize, h: usize, out: &Strided<T>) {
+    fn head<T: Real>(&self, heads: &Heads<T>, dy: &[T], n: usize, h: usize, out: &Strided<T>) {
         let Size { tq, tk, .. } = heads.size;
         let (dim, hd) = (self.layout.dim, self.layout.head_dim());
         let dy = Mat::rows(&dy[n * tq * dim + h * hd..], dim);
@@ -423,7 +428,7 @@ impl AttentionGrad {
         let (v, sv) = heads.part(2, n, h);
         let mut ds = vec![T::ZERO; tq * tk];
         gemm::run(&Heads::job(tq, tk, hd, 1.0), &mut ds, dy, Mat::cols(v, sv));
-        T::softmax_grad_rows(&p, &mut ds, tk);
+        rows::softmax_grad(&p, &mut ds, tk);
         let scale = self.layout.scale();
         if self.target != Target::Kv {
             let (k, sk) = heads.part(1, n, h);
@@ -440,89 +445,6 @@ impl AttentionGrad {
                 Mat::rows(q, sq),
             );
         }
-    }
-}
-
-/// Softmax and its gradient over rows, compiled for the processor's vector instructions.
-trait SoftmaxRows: Sized {
-    /// Softmax of each row of `width`.
-    fn softmax_rows(p: &mut [Self], width: usize);
-    /// `dp ← p·(dp − Σ dp·p)` for each row.
-    fn softmax_grad_rows(p: &[Self], dp: &mut [Self], width: usize);
-}
-
-#[inline(always)]
-fn softmax_in_place<T: Real>(p: &mut [T], width: usize) {
-    for row in p.chunks_exact_mut(width) {
-        let mut tops = [row[0]; 16];
-        for chunk in row.chunks(16) {
-            for (top, &x) in tops.iter_mut().zip(chunk) {
-                *top = top.larger(x);
-            }
-        }
-        let top = tops.iter().copied().fold(row[0], T::larger);
-        for x in row.iter_mut() {
-            *x = (*x - top).exponential();
-        }
-        let factor = T::from_real(1.0) / sum16(row);
-        for x in row.iter_mut() {
-            *x *= factor;
-        }
-    }
-}
-
-#[inline(always)]
-fn sum16<T: Real>(row: &[T]) -> T {
-    let mut sums = [T::ZERO; 16];
-    for chunk in row.chunks(16) {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += x;
-        }
-    }
-    sums.iter().copied().sum()
-}
-
-#[inline(always)]
-fn softmax_grad_in_place<T: Real>(p: &[T], dp: &mut [T], width: usize) {
-    for (p, dp) in p.chunks_exact(width).zip(dp.chunks_exact_mut(width)) {
-        let mut sums = [T::ZERO; 16];
-        for (p, dp) in p.chunks(16).zip(dp.chunks(16)) {
-            for ((sum, &p), &d) in sums.iter_mut().zip(p).zip(dp) {
-                *sum += p * d;
-            }
-        }
-        let dot: T = sums.iter().copied().sum();
-        for (p, dp) in p.iter().zip(dp) {
-            *dp = *p * (*dp - dot);
-        }
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
-fn softmax_f32(p: &mut [f32], width: usize) {
-    softmax_in_place(p, width);
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
-fn softmax_grad_f32(p: &[f32], dp: &mut [f32], width: usize) {
-    softmax_grad_in_place(p, dp, width);
-}
-
-impl SoftmaxRows for f32 {
-    fn softmax_rows(p: &mut [Self], width: usize) {
-        softmax_f32(p, width);
-    }
-    fn softmax_grad_rows(p: &[Self], dp: &mut [Self], width: usize) {
-        softmax_grad_f32(p, dp, width);
-    }
-}
-
-impl SoftmaxRows for f64 {
-    fn softmax_rows(p: &mut [Self], width: usize) {
-        softmax_in_place(p, width);
-    }
-    fn softmax_grad_rows(p: &[Self], dp: &mut [Self], width: usize) {
-        softmax_grad_in_place(p, dp, width);
     }
 }
 
@@ -555,6 +477,51 @@ impl Layout {
     }
 }
 
+/// Most scores that are kept at once, in elements: 64 MiB.
+const MOST_SCORES: usize = 1 << 24;
+
+/// Rows of a workgroup of `softmax_rows.wgsl`.
+const SOFTMAX_ROWS_A_GROUP: usize = 64;
+
+impl Layout {
+    /// Attention by way of the scores, as two products: what adapters that compute on the processor
+    /// do best. None on others, and where the scores are too many.
+    fn on_software(self, io: &Lowering) -> Option<Vec<Dispatch>> {
+        let kv = self.inputs() - 1;
+        let (batch, tq, tk) = (io.inputs[0][0], io.inputs[0][1], io.inputs[kv][1]);
+        let rows = batch * self.heads * tq;
+        if !io.software || rows * tk > MOST_SCORES || batch * self.heads > MAX_GROUPS {
+            return None;
+        }
+        let hd = self.head_dim();
+        let ([oq, ok, ov], [sq, skv]) = (self.offsets(), self.strides());
+        let tokens = |start, t, row| Matrices { start, head: hd, batch: t * row, row };
+        let scores = Matrices { start: 0, head: tq * tk, batch: self.heads * tq * tk, row: tk };
+        let place = Scratch(0, rows * tk);
+        let many = |product: Direct| Direct { heads: self.heads, batch, ..product };
+        let scoring = many(Direct {
+            scale: self.scale(),
+            a: tokens(oq, tq, sq),
+            b: tokens(ok, tk, skv),
+            c: scores,
+            trans_b: true,
+            ..Direct::new(tq, tk, hd)
+        });
+        let mixing = many(Direct {
+            a: scores,
+            b: tokens(ov, tk, skv),
+            c: tokens(0, tq, self.dim),
+            ..Direct::new(tq, hd, tk)
+        });
+        let groups = rows.div_ceil(SOFTMAX_ROWS_A_GROUP);
+        let mut all = scoring.dispatches(Input(0), Input(kv), None, place);
+        all.push(Dispatch::new(&SOFTMAX_ROWS, fields![rows, tk], &[place], groups));
+        all.extend(mixing.dispatches(place, Input(kv), None, Output));
+        Some(all)
+    }
+}
+
+pub(super) static SOFTMAX_ROWS: Kernel = kernel!("softmax_rows");
 pub(super) static ATTENTION: Kernel = kernel!("attention");
 pub(super) static ATTENTION_STATS: Kernel = kernel!("attention_stats");
 pub(super) static ATTENTION_GRAD_Q: Kernel = kernel!("attention_grad_q");

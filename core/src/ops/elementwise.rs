@@ -1,13 +1,13 @@
 //! Element-by-element ops: constants, sums, GELU.
 
 use candle_core::{DType, Device, Tensor};
-use multiversion::multiversion;
 
 use super::kernel::Slot::{Input, Output};
 use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
-use crate::cpu::math::Real;
+use crate::cpu::pool::unspecified;
+use crate::cpu::rows;
 use crate::cpu::slices::{Read, for_row_blocks, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -112,11 +112,17 @@ impl Op for Add {
         per_dtype!(inputs[0].dtype(), T => {
             let (a, b) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let inner = b.len() / self.outer;
-            let mut y = a.to_vec();
-            for_row_blocks(&mut y, inner, |first, rows| {
-                for (i, row) in rows.chunks_exact_mut(inner).enumerate() {
+            let mut y = unspecified::<T>(a.len());
+            // One part: rows of any length will do, to share the work out.
+            let width = if self.n == 1 { 1 } else { inner };
+            for_row_blocks(&mut y, width, |first, block| {
+                let a = &a[first * width..][..block.len()];
+                if self.n == 1 {
+                    return rows::add(a, &b[first..][..block.len()], block);
+                }
+                for (i, (row, a)) in block.chunks_exact_mut(inner).zip(a.chunks_exact(inner)).enumerate() {
                     let part = (first + i) / self.n * inner;
-                    add_assign(row, &b[part..part + inner]);
+                    rows::add(a, &b[part..part + inner], row);
                 }
             });
             new_tensor(y, inputs[0].dims().to_vec())
@@ -126,14 +132,6 @@ impl Op for Add {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (len, inner) = (numel(&io.output), numel(&io.inputs[1]) / self.outer);
         vec![Dispatch::elements(&ADD, fields![len, self.n, inner], &[Input(0), Input(1), Output], len)]
-    }
-}
-
-/// `y += x`.
-#[inline]
-pub(crate) fn add_assign<T: Real>(y: &mut [T], x: &[T]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += *x;
     }
 }
 
@@ -161,6 +159,16 @@ impl Op for Scale {
 
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         inputs[0].affine(self.factor, 0.0)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let mut y = unspecified::<T>(x.len());
+            let factor = <T as crate::cpu::math::Real>::from_real(self.factor);
+            for_row_blocks(&mut y, 1, |first, block| rows::scale(&x[first..][..block.len()], factor, block));
+            new_tensor(y, inputs[0].dims().to_vec())
+        })
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
@@ -200,8 +208,8 @@ impl Op for Gelu {
     fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         per_dtype!(inputs[0].dtype(), T => {
             let x = Read::<T>::new(&inputs[0])?;
-            let mut y = x.to_vec();
-            for_row_blocks(&mut y, 1, |_, block| T::gelu(block));
+            let mut y = unspecified::<T>(x.len());
+            for_row_blocks(&mut y, 1, |first, block| rows::gelu(&x[first..][..block.len()], block));
             new_tensor(y, inputs[0].dims().to_vec())
         })
     }
@@ -245,8 +253,11 @@ impl Op for GeluGrad {
     fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         per_dtype!(inputs[0].dtype(), T => {
             let (x, dy) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
-            let mut dx = x.to_vec();
-            for_row_blocks(&mut dx, 1, |first, block| T::gelu_grad(block, &dy[first..first + block.len()]));
+            let mut dx = unspecified::<T>(x.len());
+            for_row_blocks(&mut dx, 1, |first, block| {
+                let range = first..first + block.len();
+                rows::gelu_grad(&x[range.clone()], &dy[range], block);
+            });
             new_tensor(dx, inputs[0].dims().to_vec())
         })
     }
@@ -263,59 +274,6 @@ impl Op for GeluGrad {
 
 /// `1/√(2π)`.
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
-
-/// GELU in place, compiled for the vector instructions of each type and processor.
-trait GeluSlice: Sized {
-    fn gelu(x: &mut [Self]);
-    fn gelu_grad(x: &mut [Self], dy: &[Self]);
-}
-
-#[inline(always)]
-fn gelu_in_place<T: Real>(x: &mut [T]) {
-    let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
-    for x in x {
-        *x = *x * (half + half * (*x * root).error_function());
-    }
-}
-
-#[inline(always)]
-fn gelu_grad_in_place<T: Real>(x: &mut [T], dy: &[T]) {
-    let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
-    let density = T::from_real(INV_SQRT_2PI);
-    for (x, dy) in x.iter_mut().zip(dy) {
-        let cdf = half + half * (*x * root).error_function();
-        let pdf = density * (-half * *x * *x).exponential();
-        *x = *dy * (cdf + *x * pdf);
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
-fn gelu_f32(x: &mut [f32]) {
-    gelu_in_place(x);
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma", "aarch64+neon"))]
-fn gelu_grad_f32(x: &mut [f32], dy: &[f32]) {
-    gelu_grad_in_place(x, dy);
-}
-
-impl GeluSlice for f32 {
-    fn gelu(x: &mut [Self]) {
-        gelu_f32(x);
-    }
-    fn gelu_grad(x: &mut [Self], dy: &[Self]) {
-        gelu_grad_f32(x, dy);
-    }
-}
-
-impl GeluSlice for f64 {
-    fn gelu(x: &mut [Self]) {
-        gelu_in_place(x);
-    }
-    fn gelu_grad(x: &mut [Self], dy: &[Self]) {
-        gelu_grad_in_place(x, dy);
-    }
-}
 
 /// The same elements under another shape; shares storage.
 #[derive(Clone, Debug)]

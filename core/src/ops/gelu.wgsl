@@ -12,7 +12,7 @@ const WORKGROUP: u32 = 256u;
 const SQRT_HALF: f32 = 0.70710678;
 
 // The error function, to a few units in the last place: a Taylor-like fit in x^2 below 1, and above
-// it 1 - exp(-x^2) * t * P(t) with t = 1/(1 + ERF_T |x|). The same fits as the CPU executor's.
+// it 1 - exp(-x^2) * t * P(t) with t = 1/(1 + ERF_T |x|).
 const ERF_T: f32 = 0.3275911;
 
 fn erf(x: f32) -> f32 {

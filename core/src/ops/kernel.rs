@@ -115,6 +115,9 @@ pub struct Lowering {
     pub inputs: Vec<Vec<usize>>,
     /// Shape of the result.
     pub output: Vec<usize>,
+    /// Whether the device computes on the processor: no workgroup memory worth the name, and
+    /// barriers that cost more than they save.
+    pub software: bool,
 }
 
 /// Threads in a workgroup of the kernels with a thread for each element.
@@ -136,7 +139,7 @@ pub fn grid(groups: usize) -> [u32; 3] {
 /// Every kernel of the ops. A WGSL file that is missing here fails a test.
 #[must_use]
 pub fn all() -> Vec<&'static Kernel> {
-    use super::{attention, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
+    use super::{attention, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
     vec![
         &elementwise::FILL,
         &elementwise::ADD,
@@ -144,6 +147,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &elementwise::GELU,
         &elementwise::GELU_GRAD,
         &linear::MATMUL,
+        &direct::MATMUL_DIRECT,
         &reduce::SUM_AXIS,
         &reduce::BROADCAST_AXIS,
         &reduce::OUTER_ADD,
@@ -153,6 +157,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &layer_norm::LAYER_NORM_STATS,
         &layer_norm::LAYER_NORM_GRAD_GAMMA,
         &attention::ATTENTION,
+        &attention::SOFTMAX_ROWS,
         &attention::ATTENTION_STATS,
         &attention::ATTENTION_GRAD_Q,
         &attention::ATTENTION_GRAD_K,

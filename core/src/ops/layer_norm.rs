@@ -3,13 +3,14 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::elementwise::add_assign;
 use super::kernel::Slot::{Input, Output, Scratch};
 use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
 use super::reduce::{ROWS_A_CHUNK, SumAxis};
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
-use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
+use crate::cpu::pool::unspecified;
+use crate::cpu::rows;
+use crate::cpu::slices::{Read, for_row_blocks, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
 
@@ -64,13 +65,9 @@ impl Op for LayerNorm {
             let (x, gamma) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let beta = Read::<T>::new(&inputs[2])?;
             let width = gamma.len();
-            let mut y = vec![T::ZERO; x.len()];
-            for_rows(&mut y, width, |r, y| {
-                let x = &x[r * width..(r + 1) * width];
-                let (mean, rstd) = moments(x, self.eps);
-                for i in 0..width {
-                    y[i] = (x[i] - mean) * rstd * gamma[i] + beta[i];
-                }
+            let mut y = unspecified::<T>(x.len());
+            for_row_blocks(&mut y, width, |first, y| {
+                rows::layer_norm(&x[first * width..][..y.len()], &gamma, &beta, self.eps, y);
             });
             new_tensor(y, inputs[0].dims().to_vec())
         })
@@ -93,30 +90,6 @@ fn normalise(x: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(last)?)?;
     let std = (centred.sqr()?.mean_keepdim(last)? + eps)?.sqrt()?;
     centred.broadcast_div(&std)
-}
-
-/// Sums in eight interleaved parts: exact enough in f32, and a shape that vectorises.
-#[inline(always)]
-fn sum8<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    let mut parts = [T::ZERO; 8];
-    let chunks = x.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (part, &x) in parts.iter_mut().zip(chunk) {
-            *part += f(x);
-        }
-    }
-    let tail: T = rest.iter().map(|&x| f(x)).sum();
-    parts.into_iter().sum::<T>() + tail
-}
-
-/// Mean, and one over the standard deviation, of a row.
-fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
-    let n = T::from_real(x.len() as f64);
-    let mean = sum8(x, |x| x) / n;
-    let var = sum8(x, |x| (x - mean) * (x - mean)) / n;
-    let one = T::from_real(1.0);
-    (mean, one / (var + T::from_real(eps)).square_root())
 }
 
 /// The gradient of [`LayerNorm`] with respect to `x`; inputs `x`, `γ`, `dy`.
@@ -159,10 +132,10 @@ impl Op for LayerNormGradInput {
             let (x, gamma) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let dy = Read::<T>::new(&inputs[2])?;
             let width = gamma.len();
-            let mut dx = vec![T::ZERO; x.len()];
-            for_rows(&mut dx, width, |r, dx| {
-                let range = r * width..(r + 1) * width;
-                grad_row(&x[range.clone()], &gamma, &dy[range], self.eps, dx);
+            let mut dx = unspecified::<T>(x.len());
+            for_row_blocks(&mut dx, width, |first, dx| {
+                let range = first * width..first * width + dx.len();
+                rows::layer_norm_grad(&x[range.clone()], &gamma, &dy[range], self.eps, dx);
             });
             new_tensor(dx, inputs[0].dims().to_vec())
         })
@@ -176,24 +149,6 @@ impl Op for LayerNormGradInput {
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
         16 * numel(output) as u64
-    }
-}
-
-/// `dx = rstd·(g − mean(g) − x̂·mean(g·x̂))` with `g = dy·γ` and `x̂ = (x − mean)·rstd`.
-fn grad_row<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64, dx: &mut [T]) {
-    let (mean, rstd) = moments(x, eps);
-    let n = T::from_real(x.len() as f64);
-    for i in 0..x.len() {
-        dx[i] = dy[i] * gamma[i];
-    }
-    let mean_g = sum8(dx, |g| g) / n;
-    let mut dot = [T::ZERO; 8];
-    for (i, (&g, &x)) in dx.iter().zip(x).enumerate() {
-        dot[i % 8] += g * (x - mean);
-    }
-    let mean_gx = dot.into_iter().sum::<T>() * rstd / n;
-    for i in 0..x.len() {
-        dx[i] = rstd * (dx[i] - mean_g - (x[i] - mean) * rstd * mean_gx);
     }
 }
 
@@ -244,7 +199,7 @@ impl Op for LayerNormGradGamma {
                 .collect();
             let mut total = vec![T::ZERO; width];
             for part in &parts {
-                add_assign(&mut total, part);
+                rows::add_assign(&mut total, part);
             }
             new_tensor(total, self.shape.clone())
         })
@@ -275,12 +230,7 @@ impl Op for LayerNormGradGamma {
 
 fn gamma_block<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
     let mut sum = vec![T::ZERO; width];
-    for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
-        let (mean, rstd) = moments(x, eps);
-        for i in 0..width {
-            sum[i] += dy[i] * (x[i] - mean) * rstd;
-        }
-    }
+    rows::layer_norm_grad_gamma(x, dy, eps, &mut sum);
     sum
 }
 

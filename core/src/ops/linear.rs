@@ -2,11 +2,13 @@
 
 use candle_core::Tensor;
 
+use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{self, Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
-use crate::cpu::slices::{Read, new_tensor, per_dtype};
+use crate::cpu::pool::unspecified;
+use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
 use crate::cpu::{gemm, math::Real};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -89,7 +91,7 @@ impl Op for Linear {
         let (m, k) = rows_of(&io.inputs[0]);
         let bias = (io.inputs.len() == 3).then_some(Input(2));
         let product = Product { m, n: io.inputs[1][0], k, trans_a: false, trans_b: true };
-        product.dispatches(Input(0), Input(1), bias)
+        product.dispatches(io, bias)
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
@@ -106,7 +108,7 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
             let b = Read::<T>::new(b)?;
             repeat_row(&b, rows)
         }
-        None => vec![T::ZERO; rows * out],
+        None => unspecified(rows * out),
     };
     let job = gemm::Job {
         m: rows,
@@ -125,10 +127,8 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
 }
 
 fn repeat_row<T: Real>(row: &[T], rows: usize) -> Vec<T> {
-    let mut out = Vec::with_capacity(rows * row.len());
-    for _ in 0..rows {
-        out.extend_from_slice(row);
-    }
+    let mut out = unspecified(rows * row.len());
+    for_rows(&mut out, row.len(), |_, out| out.copy_from_slice(row));
     out
 }
 
@@ -169,7 +169,7 @@ impl Op for LinearGradInput {
             let k = rows_of(&self.shape).1;
             let (dy, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let job = gemm::Job { m: rows, n: k, k: out, accumulate: false, scale: T::from_real(1.0), parallel: true };
-            let mut dx = vec![T::ZERO; rows * k];
+            let mut dx = unspecified(rows * k);
             gemm::run(&job, &mut dx, gemm::Mat::rows(&dy, out), gemm::Mat::rows(&w, k));
             new_tensor(dx, self.shape.clone())
         })
@@ -178,7 +178,8 @@ impl Op for LinearGradInput {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (m, k) = rows_of(&io.inputs[0]);
         let n = rows_of(&io.output).1;
-        Product { m, n, k, trans_a: false, trans_b: false }.dispatches(Input(0), Input(1), None)
+        let product = Product { m, n, k, trans_a: false, trans_b: false };
+        product.dispatches(io, None)
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -223,7 +224,7 @@ impl Op for LinearGradWeight {
             let k = rows_of(inputs[1].dims()).1;
             let (dy, x) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let job = gemm::Job { m: out, n: k, k: rows, accumulate: false, scale: T::from_real(1.0), parallel: true };
-            let mut dw = vec![T::ZERO; out * k];
+            let mut dw = unspecified(out * k);
             gemm::run(&job, &mut dw, gemm::Mat::cols(&dy, out), gemm::Mat::rows(&x, k));
             new_tensor(dw, self.shape.clone())
         })
@@ -232,7 +233,8 @@ impl Op for LinearGradWeight {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (k, m) = rows_of(&io.inputs[0]);
         let n = rows_of(&io.inputs[1]).1;
-        Product { m, n, k, trans_a: true, trans_b: false }.dispatches(Input(0), Input(1), None)
+        let product = Product { m, n, k, trans_a: true, trans_b: false };
+        product.dispatches(io, None)
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
@@ -265,7 +267,28 @@ const ENOUGH_GROUPS: usize = 256;
 const LEAST_SPLIT: usize = 256;
 
 impl Product {
-    fn dispatches(&self, a: Slot, b: Slot, bias: Option<Slot>) -> Vec<Dispatch> {
+    fn dispatches(&self, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
+        if io.software {
+            self.direct().dispatches(Input(0), Input(1), bias, Output)
+        } else {
+            self.tiled(bias)
+        }
+    }
+
+    fn direct(&self) -> Direct {
+        let Self { m, n, k, trans_a, trans_b } = *self;
+        Direct {
+            a: Matrices::one(if trans_a { m } else { k }),
+            b: Matrices::one(if trans_b { k } else { n }),
+            c: Matrices::one(n),
+            trans_a,
+            trans_b,
+            ..Direct::new(m, n, k)
+        }
+    }
+
+    fn tiled(&self, bias: Option<Slot>) -> Vec<Dispatch> {
+        let (a, b) = (Input(0), Input(1));
         let k_per_split = if bias.is_none() { self.k_per_split() } else { self.k.next_multiple_of(STEP) };
         let splits = self.k.div_ceil(k_per_split).max(1);
         let len = self.m * self.n;

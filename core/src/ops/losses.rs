@@ -7,6 +7,8 @@ use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
+use crate::cpu::pool::zeros;
+use crate::cpu::rows;
 use crate::cpu::slices::{Read, for_rows, indices, new_tensor, per_dtype, sum_blocks};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -176,7 +178,7 @@ impl Op for MaskedMseGrad {
             let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], 1, self.visible)?);
             let (b, _, p) = inputs[0].dims3()?;
             let factor = Read::<T>::new(&inputs[3])?[0] * T::from_real(2.0 * removed.factor(b, p));
-            let mut d = vec![T::ZERO; pred.len()];
+            let mut d = zeros::<T>(pred.len());
             for_rows(&mut d, p, |r, d| {
                 if removed.holds(&ids, r) {
                     for (i, d) in d.iter_mut().enumerate() {
@@ -254,11 +256,14 @@ impl Op for RegionBce {
         per_dtype!(inputs[0].dtype(), T => {
             let (x, y) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let (b, k, l, p) = inputs[0].dims4()?;
+            let background = T::from_real(self.background_weight);
             let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], k, self.visible)?);
             let sum = sum_blocks(b * k * l, ROWS_A_BLOCK, |first, count| {
                 (first..first + count)
                     .filter(|&r| removed.holds(&ids, r))
-                    .map(|r| self.patch_loss(&x[r * p..(r + 1) * p], &y[r * p..(r + 1) * p]))
+                    .map(|r| {
+                        rows::cross_entropy(&x[r * p..(r + 1) * p], &y[r * p..(r + 1) * p], background).to_real()
+                    })
                     .sum()
             });
             new_tensor(vec![T::from_real(sum * removed.factor(b, p))], vec![1])
@@ -282,17 +287,6 @@ impl Op for RegionBce {
 
     fn index_inputs(&self) -> &'static [usize] {
         &[2]
-    }
-}
-
-impl RegionBce {
-    fn patch_loss<T: Real>(&self, logits: &[T], target: &[T]) -> f64 {
-        let term = |(&x, &y): (&T, &T)| {
-            let (x, y) = (x.to_real(), y.to_real());
-            let loss = x.max(0.0) - x * y + (-x.abs()).exp().ln_1p();
-            if y > 0.0 { loss } else { self.background_weight * loss }
-        };
-        logits.iter().zip(target).map(term).sum()
     }
 }
 
@@ -338,11 +332,11 @@ impl Op for RegionBceGrad {
             let (ids, removed) = (indices(&inputs[2])?, Removed::of(&inputs[2], k, self.visible)?);
             let inside = Read::<T>::new(&inputs[3])?[0] * T::from_real(removed.factor(b, p));
             let outside = inside * T::from_real(self.background_weight);
-            let mut d = vec![T::ZERO; x.len()];
+            let mut d = zeros::<T>(x.len());
             for_rows(&mut d, p, |r, d| {
                 if removed.holds(&ids, r) {
                     let range = r * p..(r + 1) * p;
-                    bce_grad_row(&x[range.clone()], &y[range], inside, outside, d);
+                    rows::cross_entropy_grad(&x[range.clone()], &y[range], inside, outside, d);
                 }
             });
             new_tensor(d, inputs[0].dims().to_vec())
@@ -364,15 +358,6 @@ impl Op for RegionBceGrad {
 
     fn index_inputs(&self) -> &'static [usize] {
         &[2]
-    }
-}
-
-fn bce_grad_row<T: Real>(x: &[T], y: &[T], inside: T, outside: T, d: &mut [T]) {
-    let one = T::from_real(1.0);
-    for (i, d) in d.iter_mut().enumerate() {
-        let sigmoid = one / (one + (-x[i]).exponential());
-        let weight = if y[i] > T::ZERO { inside } else { outside };
-        *d = weight * (sigmoid - y[i]);
     }
 }
 

@@ -6,6 +6,7 @@
 //! crate knows single ops.
 
 pub mod attention;
+mod direct;
 pub mod elementwise;
 pub mod kernel;
 pub mod layer_norm;

@@ -6,6 +6,7 @@ use super::kernel::Slot::{Input, Output};
 use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
+use crate::cpu::pool::unspecified;
 use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -68,7 +69,7 @@ impl Op for Patchify {
             let (n, c, h, w) = inputs[0].dims4()?;
             let p = self.patch;
             let (l, len) = ((h / p) * (w / p), c * p * p);
-            let mut y = vec![T::ZERO; n * l * len];
+            let mut y = unspecified::<T>(n * l * len);
             let subtract = T::from_real(self.subtract);
             for_rows(&mut y, len, |row, out| {
                 let (image, patch) = (row / l, row % l);
@@ -76,8 +77,9 @@ impl Op for Patchify {
                 for ch in 0..c {
                     for i in 0..p {
                         let line = &x[((image * c + ch) * h + top + i) * w + left..][..p];
-                        for (j, &value) in line.iter().enumerate() {
-                            out[self.place(ch, i, j, c)] = value - subtract;
+                        let (first, step) = self.place(ch, i, c);
+                        for (out, &value) in out[first..].iter_mut().step_by(step).zip(line) {
+                            *out = value - subtract;
                         }
                     }
                 }
@@ -96,11 +98,12 @@ impl Op for Patchify {
 }
 
 impl Patchify {
-    fn place(&self, channel: usize, row: usize, column: usize, channels: usize) -> usize {
+    /// Where the first element of a line of a patch goes, and how far apart its elements are.
+    fn place(&self, channel: usize, row: usize, channels: usize) -> (usize, usize) {
         let p = self.patch;
         match self.layout {
-            PatchLayout::ChannelsFirst => (channel * p + row) * p + column,
-            PatchLayout::ChannelsLast => (row * p + column) * channels + channel,
+            PatchLayout::ChannelsFirst => ((channel * p + row) * p, 1),
+            PatchLayout::ChannelsLast => (row * p * channels + channel, channels),
         }
     }
 }

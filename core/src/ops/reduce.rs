@@ -2,11 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::elementwise::add_assign;
 use super::kernel::Slot::{self, Input, Output, Scratch};
 use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
+use crate::cpu::pool::{unspecified, zeros};
+use crate::cpu::rows;
 use crate::cpu::slices::{Read, for_row_blocks, for_rows, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -77,7 +78,7 @@ const ROWS_A_BLOCK: usize = 512;
 
 impl SumAxis {
     fn sum_parts<T: Real>(&self, x: &[T]) -> Vec<T> {
-        let mut y = vec![T::ZERO; self.outer * self.inner];
+        let mut y = zeros(self.outer * self.inner);
         for_rows(&mut y, self.inner, |o, sum| {
             let part = &x[o * self.n * self.inner..(o + 1) * self.n * self.inner];
             self.sum_rows(part, sum);
@@ -91,31 +92,26 @@ impl SumAxis {
             .par_chunks(ROWS_A_BLOCK * self.inner.max(1))
             .map(|rows| {
                 let mut sum = vec![T::ZERO; self.inner];
-                for row in rows.chunks_exact(self.inner) {
-                    add_assign(&mut sum, row);
-                }
+                rows::sum_rows(rows, &mut sum);
                 sum
             })
             .collect();
         let mut total = vec![T::ZERO; self.inner];
         for part in &parts {
-            add_assign(&mut total, part);
+            rows::add_assign(&mut total, part);
         }
         self.rescale(&mut total);
         total
     }
 
     fn sum_rows<T: Real>(&self, rows: &[T], sum: &mut [T]) {
-        for row in rows.chunks_exact(self.inner) {
-            add_assign(sum, row);
-        }
+        rows::sum_rows(rows, sum);
         self.rescale(sum);
     }
 
     fn rescale<T: Real>(&self, sum: &mut [T]) {
-        let scale = T::from_real(self.scale);
-        for s in sum {
-            *s *= scale;
+        if self.scale != 1.0 {
+            rows::rescale(sum, T::from_real(self.scale));
         }
     }
 }
@@ -158,6 +154,18 @@ impl Op for BroadcastAxis {
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = inputs[0].reshape((self.outer, 1, self.inner))?.affine(self.scale, 0.0)?;
         x.broadcast_as((self.outer, self.n, self.inner))?.contiguous()?.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let scale = T::from_real(self.scale);
+            let mut y = unspecified::<T>(self.outer * self.n * self.inner);
+            for_rows(&mut y, self.inner, |row, y| {
+                rows::scale(&x[row / self.n * self.inner..][..self.inner], scale, y);
+            });
+            new_tensor(y, self.shape.clone())
+        })
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
@@ -207,12 +215,12 @@ impl Op for OuterAdd {
             let (q, m) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
             let (b, k, d) = inputs[0].dims3()?;
             let l = inputs[1].dim(1)?;
-            let mut y = vec![T::ZERO; b * k * l * d];
+            let mut y = unspecified::<T>(b * k * l * d);
             for_row_blocks(&mut y, l * d, |first, blocks| {
                 for (i, block) in blocks.chunks_exact_mut(l * d).enumerate() {
                     let query = &q[(first + i) * d..(first + i + 1) * d];
                     let image = (first + i) / k;
-                    add_to_each(query, &m[image * l * d..(image + 1) * l * d], block);
+                    rows::add_to_each(query, &m[image * l * d..(image + 1) * l * d], block);
                 }
             });
             new_tensor(y, vec![b, k, l, d])
@@ -223,15 +231,6 @@ impl Op for OuterAdd {
         let (len, q, m) = (numel(&io.output), &io.inputs[0], &io.inputs[1]);
         let params = fields![len, q[1], m[1], q[2]];
         vec![Dispatch::elements(&OUTER_ADD, params, &[Input(0), Input(1), Output], len)]
-    }
-}
-
-fn add_to_each<T: Real>(query: &[T], memory: &[T], out: &mut [T]) {
-    let d = query.len();
-    for (row, token) in out.chunks_exact_mut(d).zip(memory.chunks_exact(d)) {
-        for ((y, q), m) in row.iter_mut().zip(query).zip(token) {
-            *y = *q + *m;
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel}
 use super::reduce::{ROWS_A_CHUNK, SumAxis};
 use super::{Op, ShapeProblem, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
+use crate::cpu::pool::{unspecified, zeros};
 use crate::cpu::slices::{Read, for_rows, indices, new_tensor, per_dtype};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -101,7 +102,7 @@ impl Op for GatherTokens {
             let (b, l) = inputs[1].dims2()?;
             let (rows, c) = (if self.shared { b } else { n }, usize::from(self.cls));
             let kept = self.keep + c;
-            let mut y = vec![T::ZERO; rows * kept * d];
+            let mut y = unspecified::<T>(rows * kept * d);
             for_rows(&mut y, d, |place, out| {
                 let (r, j) = (place / kept, place % kept);
                 let from = if j < c { j } else { ids[r / self.groups * l + j - c] as usize + c };
@@ -208,7 +209,7 @@ impl Op for RestoreTokens {
             let (n, t, d) = inputs[0].dims3()?;
             let (l, c) = (inputs[1].dim(1)?, usize::from(self.cls));
             let fill = inputs.get(3).map(Read::<T>::new).transpose()?;
-            let mut y = vec![T::ZERO; n * (l + c) * d];
+            let mut y = unspecified::<T>(n * (l + c) * d);
             for_rows(&mut y, d, |place, out| {
                 let (r, j) = (place / (l + c), place % (l + c));
                 let from = if j < c { j } else { ids[r / self.groups * l + j - c] as usize + c };
@@ -216,6 +217,8 @@ impl Op for RestoreTokens {
                     out.copy_from_slice(&x[(r * t + from) * d..][..d]);
                 } else if let Some(fill) = &fill {
                     out.copy_from_slice(fill);
+                } else {
+                    out.fill(T::ZERO);
                 }
             });
             new_tensor(y, vec![n, l + c, d])
@@ -291,7 +294,7 @@ impl Op for RestoreFillGrad {
             let (l, c) = (inputs[1].dim(1)?, usize::from(self.cls));
             let mut sum = vec![T::ZERO; d];
             for (r, j) in self.removed(&ids, n, l) {
-                super::elementwise::add_assign(&mut sum, &dy[(r * t + j + c) * d..][..d]);
+                crate::cpu::rows::add_assign(&mut sum, &dy[(r * t + j + c) * d..][..d]);
             }
             new_tensor(sum, self.shape.clone())
         })
@@ -423,6 +426,18 @@ impl Op for SliceTokens {
         inputs[0].narrow(1, self.start, self.len)?.contiguous()
     }
 
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        per_dtype!(inputs[0].dtype(), T => {
+            let (b, t, d) = inputs[0].dims3()?;
+            let x = Read::<T>::new(&inputs[0])?;
+            let mut y = unspecified::<T>(b * self.len * d);
+            for_rows(&mut y, (self.len * d).max(1), |r, y| {
+                y.copy_from_slice(&x[(r * t + self.start) * d..][..y.len()]);
+            });
+            new_tensor(y, vec![b, self.len, d])
+        })
+    }
+
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (len, dim) = (numel(&io.output), io.output[2]);
         let params = fields![len, dim, self.start, self.len, io.inputs[0][1]];
@@ -486,7 +501,7 @@ impl Op for PadTokens {
 fn pad<T: Real>(x: &Tensor, start: usize, total: usize) -> candle_core::Result<Tensor> {
     let (b, t, d) = x.dims3()?;
     let x = Read::<T>::new(x)?;
-    let mut y = vec![T::ZERO; b * total * d];
+    let mut y = zeros(b * total * d);
     for r in 0..b {
         y[(r * total + start) * d..(r * total + start + t) * d]
             .copy_from_slice(&x[r * t * d..(r + 1) * t * d]);
