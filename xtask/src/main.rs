@@ -28,6 +28,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use needs::Need;
+use stages::Stage;
 use toolbox::Toolbox;
 
 /// Set-up, checks, tests, demo and benchmarks of R-MAE.
@@ -72,27 +73,34 @@ enum Task {
 
 impl Task {
     /// What must be installed before the task can start.
-    fn needs(&self) -> &'static [Need] {
-        match self {
-            Self::Setup | Self::Test { quick: false, .. } => Need::ALL,
-            Self::Test { quick: true, .. } => Need::QUICK,
-            Self::Check => Need::CHECK,
-            Self::Demo(_) | Self::Package => Need::PAGE,
-            Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH,
-            Self::Bench(_) => Need::NATIVE,
-        }
+    fn needs(&self) -> Result<Vec<Need>> {
+        Ok(match self {
+            Self::Setup => Need::ALL.to_vec(),
+            Self::Test { quick, only } => stages::needs(&chosen(*quick, only)?),
+            Self::Check => Need::CHECK.to_vec(),
+            Self::Demo(_) | Self::Package => Need::PAGE.to_vec(),
+            Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH.to_vec(),
+            Self::Bench(_) => Need::NATIVE.to_vec(),
+        })
+    }
+}
+
+/// The stages of a test run.
+fn chosen(quick: bool, only: &[String]) -> Result<Vec<Stage>> {
+    match (quick, only) {
+        (true, _) => Ok(stages::QUICK.to_vec()),
+        (false, []) => Ok(stages::ALL.to_vec()),
+        (false, only) => stages::named(only),
     }
 }
 
 fn run(cli: &Cli) -> Result<bool> {
     let tools = Toolbox::new(workspace_root());
-    setup::ensure(&tools, cli.task.needs(), !cli.setup.no_install)?;
+    setup::ensure(&tools, &cli.task.needs()?, !cli.setup.no_install)?;
     match &cli.task {
         Task::Setup => Ok(true),
         Task::Check => Ok(stages::run(&tools, stages::CHECK)),
-        Task::Test { quick: true, .. } => Ok(stages::run(&tools, stages::QUICK)),
-        Task::Test { only, .. } if only.is_empty() => Ok(stages::run(&tools, stages::ALL)),
-        Task::Test { only, .. } => Ok(stages::run(&tools, &stages::named(only)?)),
+        Task::Test { quick, only } => Ok(stages::run(&tools, &chosen(*quick, only)?)),
         Task::Demo(args) => demo::run(&tools, args).map(|()| true),
         Task::Package => package::run(&tools).map(|()| true),
         Task::Bench(args) => bench::run(&tools, args).map(|()| true),

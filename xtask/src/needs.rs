@@ -62,13 +62,21 @@ impl Need {
         Self::NodePackages,
         Self::CargoDeny,
     ];
-    /// For the quick tests.
-    pub(crate) const QUICK: &[Self] = &[Self::Compiler, Self::Vulkan, Self::WasmTarget];
     /// For the lints.
     pub(crate) const CHECK: &[Self] = &[Self::Compiler, Self::WasmTarget];
     /// For building the page.
     pub(crate) const PAGE: &[Self] =
         &[Self::Compiler, Self::WasmTarget, Self::WasmBindgen, Self::Trunk, Self::Node, Self::NodePackages];
+    /// For the page's tests in a browser.
+    pub(crate) const E2E: &[Self] = &[
+        Self::Compiler,
+        Self::Browser,
+        Self::WasmTarget,
+        Self::WasmBindgen,
+        Self::Trunk,
+        Self::Node,
+        Self::NodePackages,
+    ];
     /// For comparing with another engine in the browser.
     pub(crate) const BROWSER_BENCH: &[Self] = &[
         Self::Compiler,
@@ -94,7 +102,7 @@ impl Need {
             Self::Vulkan => "Vulkan software driver",
             Self::Browser => "Chromium and chromedriver",
             Self::Node => "Node 20 or newer",
-            Self::NodePackages => "npm packages",
+            Self::NodePackages => "set of npm packages",
             Self::PeerPackages => "onnxruntime-web",
         }
     }
@@ -110,7 +118,7 @@ impl Need {
             Self::Vulkan => "runs the GPU kernels' tests on machines without a GPU (lavapipe)",
             Self::Browser => "runs the core's and the page's tests in a real browser with WebGPU",
             Self::Node => "runs the page's tools and tests",
-            Self::NodePackages => "shrink the page's module, check its scripts and steer the browser",
+            Self::NodePackages => "shrinks the page's module, checks its scripts and steers the browser",
             Self::PeerPackages => "is what the page's engine is compared with",
         }
     }
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_smaller_set_is_part_of_all() {
-        for set in [Need::QUICK, Need::CHECK, Need::PAGE, Need::NATIVE] {
+        for set in [Need::CHECK, Need::PAGE, Need::E2E, Need::NATIVE] {
             assert!(set.iter().all(|need| Need::ALL.contains(need)), "{set:?}");
         }
     }

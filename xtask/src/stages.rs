@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::needs;
+use crate::needs::{self, Need};
 use crate::page;
 use crate::scripts;
 use crate::summary::{Outcome, Summary};
@@ -21,19 +21,26 @@ const BROWSER_TIMEOUT: &str = "600";
 #[derive(Clone, Copy)]
 pub(crate) struct Stage {
     name: &'static str,
+    /// What it cannot do without.
+    needs: &'static [Need],
     run: fn(&Toolbox) -> Result<()>,
 }
 
-const FORMAT: Stage =
-    Stage { name: "format", run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])) };
+const FORMAT: Stage = Stage {
+    name: "format",
+    needs: &[],
+    run: |tools| tools.run(&mut cargo(tools, &["fmt", "--all", "--check"])),
+};
 const CLIPPY: Stage = Stage {
     name: "clippy",
+    needs: Need::NATIVE,
     run: |tools| {
         tools.run(&mut cargo(tools, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     },
 };
 const CLIPPY_WASM: Stage = Stage {
     name: "clippy-wasm",
+    needs: Need::CHECK,
     run: |tools| {
         let target = ["clippy", "-p", "rmae-web", "--target", WASM, "--tests"];
         tools.run(&mut cargo(tools, &[&target[..], &["--", "-D", "warnings"]].concat()))
@@ -41,11 +48,13 @@ const CLIPPY_WASM: Stage = Stage {
 };
 const TESTS: Stage = Stage {
     name: "tests",
+    needs: &[Need::Compiler, Need::Vulkan],
     // A machine without any adapter must fail the GPU tests, not skip them.
     run: |tools| tools.run(cargo(tools, &["test", "--workspace"]).env("RMAE_REQUIRE_GPU", "1")),
 };
 const DOCS: Stage = Stage {
     name: "documentation",
+    needs: Need::NATIVE,
     run: |tools| {
         let mut command = cargo(tools, &["doc", "--workspace", "--no-deps"]);
         tools.run(command.env("RUSTDOCFLAGS", "-D warnings"))
@@ -53,6 +62,7 @@ const DOCS: Stage = Stage {
 };
 const LICENCES: Stage = Stage {
     name: "licences",
+    needs: &[Need::Compiler, Need::CargoDeny],
     run: |tools| {
         tools.run(&mut cargo(
             tools,
@@ -60,11 +70,16 @@ const LICENCES: Stage = Stage {
         ))
     },
 };
-const BROWSER: Stage = Stage { name: "browser", run: browser_tests };
-const TYPES: Stage = Stage { name: "types", run: scripts::check_types };
-const SCRIPTS: Stage = Stage { name: "scripts", run: scripts::unit_tests };
-const PAGE: Stage = Stage { name: "page", run: page::check };
-const E2E: Stage = Stage { name: "e2e", run: scripts::browser_tests };
+const BROWSER: Stage = Stage {
+    name: "browser",
+    needs: &[Need::Compiler, Need::Browser, Need::WasmTarget, Need::WasmBindgen],
+    run: browser_tests,
+};
+const TYPES: Stage =
+    Stage { name: "types", needs: &[Need::Node, Need::NodePackages], run: scripts::check_types };
+const SCRIPTS: Stage = Stage { name: "scripts", needs: &[Need::Node], run: scripts::unit_tests };
+const PAGE: Stage = Stage { name: "page", needs: Need::PAGE, run: page::check };
+const E2E: Stage = Stage { name: "e2e", needs: Need::E2E, run: scripts::browser_tests };
 
 /// Everything.
 pub(crate) const ALL: &[Stage] =
@@ -84,6 +99,12 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<Stage>> {
         bail!("no stage is called `{unknown}`; there are: {}", known.join(", "));
     }
     Ok(ALL.iter().copied().filter(|stage| names.iter().any(|name| name == stage.name)).collect())
+}
+
+/// What some stages need, each once, in the order of installing.
+pub(crate) fn needs(stages: &[Stage]) -> Vec<Need> {
+    let wanted = |need: &Need| stages.iter().any(|stage| stage.needs.contains(need));
+    Need::ALL.iter().copied().filter(wanted).collect()
 }
 
 /// Runs every stage, whatever happens to the others, and prints the summary.
@@ -142,6 +163,13 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_brings_what_it_needs_and_no_more() {
+        assert_eq!(needs(&[FORMAT]), []);
+        assert_eq!(needs(&[SCRIPTS, TYPES]), [Need::Node, Need::NodePackages]);
+        assert_eq!(needs(ALL), Need::ALL);
+    }
+
+    #[test]
     fn stages_are_chosen_by_name() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let chosen = named(&names(&["page", "clippy"])).unwrap_or_default();
@@ -153,8 +181,11 @@ mod tests {
     #[test]
     fn a_stage_that_cannot_start_is_a_failure() {
         let tools = Toolbox::new(std::env::temp_dir());
-        let absent =
-            Stage { name: "absent", run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")) };
+        let absent = Stage {
+            name: "absent",
+            needs: &[],
+            run: |tools| tools.run(&mut tools.command("no-such-program-anywhere")),
+        };
         let outcome = run_stage(&tools, &absent);
         assert!(outcome.failure.is_some_and(|why| why.contains("no-such-program-anywhere")));
         assert!(!run(&tools, &[absent]));
@@ -163,7 +194,7 @@ mod tests {
     #[test]
     fn later_stages_run_after_a_failure() {
         let tools = Toolbox::new(std::env::temp_dir());
-        let broken = || Stage { name: "broken", run: |_| anyhow::bail!("on purpose") };
+        let broken = || Stage { name: "broken", needs: &[], run: |_| anyhow::bail!("on purpose") };
         let summary = [broken(), broken()].map(|stage| run_stage(&tools, &stage));
         assert_eq!(summary.len(), 2);
         assert!(!run(&tools, &[broken(), broken()]));
