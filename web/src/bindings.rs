@@ -1,6 +1,6 @@
 //! What the worker sees: one class, [`Engine`], and a few functions.
 
-use js_sys::{Array, Object, Reflect, Uint8Array, Uint16Array, Uint32Array};
+use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array, Uint8ClampedArray, Uint16Array, Uint32Array};
 use rmae_core::checkpoint::read_model;
 use rmae_core::exec::{Device, Precision};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
@@ -162,6 +162,49 @@ impl Engine {
         Ok(made.into_iter().map(|prediction| result(prediction, full)).collect())
     }
 
+    /// Attention from the patch under a point, of one head or the mean of all, in a layer or the last:
+    /// `{ width, height, values, layer, layers, heads }`.
+    ///
+    /// # Errors
+    /// `prompt` for a place, layer or head that there is not, `image` without one, and those of the
+    /// device.
+    pub async fn attention(
+        &mut self, x: f32, y: f32, layer: Option<usize>, head: Option<usize>,
+    ) -> Thrown<Object> {
+        let layer = layer.unwrap_or(self.facts.depth.saturating_sub(1));
+        let map = self.predictor.attention(layer, head, x, y).await.map_err(thrown)?;
+        Ok(object([
+            ("width", number(map.grid)),
+            ("height", number(map.grid)),
+            ("values", Float32Array::from(&map.values[..]).into()),
+            ("layer", number(map.layer)),
+            ("layers", number(map.layers)),
+            ("heads", number(map.heads)),
+        ]))
+    }
+
+    /// The masked image and what the model makes of it, pictures of RGBA:
+    /// `{ side, masked, reconstruction, regions: [{ shown, completed, truth }] }`.
+    ///
+    /// # Errors
+    /// `image` without one, `model-unsupported` for a model without decoders, and those of the device.
+    pub async fn reconstruct(&mut self, mask_ratio: f64, seed: f64) -> Thrown<Object> {
+        let made = self.predictor.reconstruct(mask_ratio, seed as u64).await.map_err(thrown)?;
+        let region = |region| {
+            JsValue::from(object([
+                ("shown", picture(&made.region_shown(region))),
+                ("completed", picture(&made.region_completed(region))),
+                ("truth", picture(&made.region_truth(region))),
+            ]))
+        };
+        Ok(object([
+            ("side", number(made.side)),
+            ("masked", picture(&made.masked())),
+            ("reconstruction", made.filled().map_or(JsValue::NULL, |rgb| picture(&rgb))),
+            ("regions", made.regions.iter().map(region).collect::<Array>().into()),
+        ]))
+    }
+
     /// Felzenszwalb-Huttenlocher segments: `{ width, height, labels, count }`.
     ///
     /// # Errors
@@ -254,6 +297,12 @@ fn needed(value: &JsValue) -> Result<Mask> {
     let side = |name: &str| field(name).as_f64().unwrap_or(0.0) as usize;
     let data = Uint8Array::new(&field("data")).to_vec();
     Mask::new(side("width"), side("height"), data)
+}
+
+/// RGB as `ImageData` wants it.
+fn picture(rgb: &[u8]) -> JsValue {
+    let rgba: Vec<u8> = rgb.chunks_exact(3).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
+    Uint8ClampedArray::from(&rgba[..]).into()
 }
 
 fn number(value: usize) -> JsValue {

@@ -38,9 +38,12 @@ pub mod keys {
     pub const COVERAGE: &str = "metrics.region_coverage";
 }
 
+/// A width of a model.
+type Width = fn(&ModelConfig) -> usize;
+
 /// The fixed position tables, and the parameter whose presence shows that a model has the branch
 /// they belong to, with the width they have there.
-const TABLES: [(&str, &str, fn(&ModelConfig) -> usize); 4] = [
+const TABLES: [(&str, &str, Width); 4] = [
     ("pos_embed", "patch_embed.proj.weight", |c| c.embed_dim),
     ("decoder_pos_embed", "decoder_embed.weight", |c| c.decoder_embed_dim),
     ("region_pos_embed", "region_patch_embed.proj.weight", |c| c.region_enc_dim),
