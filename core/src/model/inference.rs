@@ -72,7 +72,7 @@ pub fn decoder_graph(config: &ModelConfig, queries: usize) -> Result<Graph> {
 }
 
 /// Whether a model can complete the region of one prompt.
-fn check_prompts(config: &ModelConfig) -> Result<()> {
+pub(super) fn check_prompts(config: &ModelConfig) -> Result<()> {
     config.validate()?;
     if config.num_region == 0 {
         let problem = "it has no region branch (trained on pixels only, or an encoder alone); use a whole model of R-MAE or RAE";

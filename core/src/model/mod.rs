@@ -9,17 +9,20 @@ mod masking;
 mod pixel;
 mod positions;
 mod region;
+mod tuning;
 
 pub use attention_map::{attention_probabilities, attention_row};
 pub use inference::{decoder_graph, image_graph, query_graph};
 pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};
 pub use positions::{position_table, tables_at};
+pub use tuning::tuning_graph;
 
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Recompute, gradient};
 use crate::ops::elementwise::{Add, Fill, Scale};
+use tuning::Shown;
 
 /// The graph of one training step on `batch` images, gradients included.
 ///
@@ -90,6 +93,8 @@ pub(crate) struct Inputs {
     pub(crate) regions: Option<NodeId>,
     pub(crate) ids_shuffle: NodeId,
     pub(crate) ids_restore: NodeId,
+    /// When tuning on prompts: what they show.
+    pub(crate) shown: Option<Shown>,
 }
 
 impl Inputs {
@@ -101,6 +106,7 @@ impl Inputs {
             regions: (k > 0).then(|| g.input("regions", &[batch, k, s, s])),
             ids_shuffle: g.index_input("ids_shuffle", &[batch, l]),
             ids_restore: g.index_input("ids_restore", &[batch, l]),
+            shown: None,
         }
     }
 }

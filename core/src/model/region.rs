@@ -1,6 +1,7 @@
 //! The region branch: RAE (R-MAE, section 3.1 and 3.2).
 
 use super::layers::{Width, blocks, layer_norm, linear};
+use super::tuning::Shown;
 use super::{Inputs, decoders, pixel};
 use crate::config::{ModelConfig, RegionDecoder};
 use crate::error::{Error, Result};
@@ -20,21 +21,33 @@ pub(crate) fn branch(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, laten
         problem: "the region branch needs region maps".into(),
     })?;
     let (b, k, l) = (inputs.batch, config.num_region, config.num_patches());
-    let seen = Seen {
-        batch: b,
-        keep: config.visible_region_patches(),
-        shuffle: inputs.ids_shuffle,
-        restore: inputs.ids_restore,
-    };
-    let queries = encoder(g, config, &seen, regions)?;
+    let queries = queries(g, config, inputs, regions)?;
     let memory = neck(g, config, inputs, latent)?;
     g.set_output("pixel_memory", memory);
     let logits = decoders::decode(g, config, queries, memory)?;
     g.set_output("pred_region_logits", logits);
     let p2 = config.patch_size * config.patch_size;
     let target = target_patches(g, config, regions, &[b, k, l, p2])?;
-    let op = RegionBce { visible: config.visible_region_patches(), background_weight: config.bg_loss_weight };
+    // What a prompt shows is no random share of the truth: there, too, the prediction is scored.
+    let visible = if inputs.shown.is_some() { 0 } else { config.visible_region_patches() };
+    let op = RegionBce { visible, background_weight: config.bg_loss_weight };
     g.scoped("region_loss", |g| g.apply(op, &[logits, target, inputs.ids_restore]))
+}
+
+/// One query a region, `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`), from the visible patches of the
+/// true regions, or from what prompts show of each.
+fn queries(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, regions: NodeId) -> Result<NodeId> {
+    let (b, k) = (inputs.batch, config.num_region);
+    let Some(Shown { maps, ids, keep }) = inputs.shown else {
+        let keep = config.visible_region_patches();
+        let seen = Seen { batch: b, keep, shuffle: inputs.ids_shuffle, restore: inputs.ids_restore };
+        return encoder(g, config, &seen, regions);
+    };
+    let one = ModelConfig { num_region: 1, ..config.clone() };
+    // The inverse is read by gradients only, and neither maps nor position tables have one.
+    let seen = Seen { batch: b * k, keep, shuffle: ids, restore: ids };
+    let queries = encoder(g, &one, &seen, maps)?;
+    g.apply(Reshape { shape: vec![b, k, config.region_dec_dim] }, &[queries])
 }
 
 /// Maps that one pass of the encoder embeds together: all `k` as channels, or one.

@@ -24,7 +24,7 @@ pub use look::AttentionMap;
 pub use mask::Mask;
 pub use options::{CropMode, Fit, PredictOptions, PredictorOptions};
 pub use predictor::{ImageReport, Prediction, Predictor};
-pub use region_map::MapRules;
+pub use region_map::{MapRules, shown_patches};
 pub use working_image::{MAX_WORKING_PIXELS, RgbView, WorkingImage, WorkingImageBuilder};
 
 use serde::{Deserialize, Serialize};

@@ -188,6 +188,18 @@ impl RegionMap {
     }
 }
 
+/// What one object's prompts show to a model of `side` pixels and patches of `patch`, in coordinates
+/// of that square: a map `[S, S]` of 0 and 1, and the visible patches of it, at least one. `trained` is
+/// the share of patches that the model saw in training.
+#[must_use]
+pub fn shown_patches(
+    prompts: &ObjectPrompts, side: usize, patch: usize, rules: &MapRules, trained: f64,
+) -> (Vec<f32>, Vec<u32>) {
+    let grid = Grid { side, patch, area: Rect::whole(side, side), image: (side, side) };
+    let map = RegionMap::new(prompts, grid, rules, trained);
+    (map.values, map.visible)
+}
+
 /// A map under way.
 struct Drawing<'a> {
     map: RegionMap,

@@ -5,12 +5,13 @@ mod options;
 
 use std::path::{Path, PathBuf};
 
-use rmae_core::config::{ModelConfig, Preset};
+use rmae_core::config::{ModelConfig, Preset, RegionDecoder};
 use rmae_core::optim::{AdamW, Schedule};
 
 pub use file::{read, to_text};
 pub use options::{ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset};
 
+use crate::checkpoint::load_model;
 use crate::data::{FelzenszwalbParams, LoaderConfig, RegionPolicy, RegionSource};
 use crate::error::{Result, TrainError};
 
@@ -23,6 +24,10 @@ pub struct PretrainConfig {
     pub out: PathBuf,
     /// The model.
     pub model: ModelConfig,
+    /// Weights to start from; random ones where there are none.
+    pub init: Option<PathBuf>,
+    /// Whether regions are shown by prompts ([`crate::train`]), not by random patches.
+    pub prompts: bool,
     /// The loader.
     pub loader: LoaderConfig,
     /// Batches summed up before each update.
@@ -107,6 +112,8 @@ impl PretrainConfig {
         exclusive(options.lr.is_some(), "lr", options.base_lr.is_some(), "base_lr")?;
         let per_step = loader.batch * accumulate;
         let config = Self {
+            init: options.init.clone(),
+            prompts: resolve_prompts(&mut options, &model)?,
             length: resolve_length(&mut options)?,
             warmup: resolve_warmup(&options)?,
             peak_lr: resolve_peak_lr(&mut options, per_step)?,
@@ -148,8 +155,11 @@ impl PretrainConfig {
 
 /// The model of a preset, an objective and single values; leaves the outcome in the options.
 fn resolve_model(options: &mut PretrainOptions) -> Result<ModelConfig> {
-    let preset = *options.preset.get_or_insert(Preset::Ti);
-    let model = model_config(preset, options.objective, &options.model)?;
+    let base = match &options.init {
+        Some(file) if options.preset.is_none() => load_model(file)?.0,
+        _ => ModelConfig::preset(*options.preset.get_or_insert(Preset::Ti)),
+    };
+    let model = adjusted(base, options.objective, &options.model)?;
     options.model = ModelOptions::from(&model);
     Ok(model)
 }
@@ -161,7 +171,13 @@ fn resolve_model(options: &mut PretrainOptions) -> Result<ModelConfig> {
 pub fn model_config(
     preset: Preset, objective: Option<ObjectiveName>, overrides: &ModelOptions,
 ) -> Result<ModelConfig> {
-    let mut model = ModelConfig::preset(preset);
+    adjusted(ModelConfig::preset(preset), objective, overrides)
+}
+
+/// A model under another objective and with single values set.
+fn adjusted(
+    mut model: ModelConfig, objective: Option<ObjectiveName>, overrides: &ModelOptions,
+) -> Result<ModelConfig> {
     if let Some(objective) = objective {
         model = model.with_objective(objective.into());
     }
@@ -176,6 +192,18 @@ pub fn model_config(
         )));
     }
     Ok(model)
+}
+
+/// Prompts show one region each, which the channel decoder's encoder cannot see apart.
+fn resolve_prompts(options: &mut PretrainOptions, model: &ModelConfig) -> Result<bool> {
+    let prompts = *options.prompts.get_or_insert(false);
+    if prompts && model.num_region == 0 {
+        return wrong("prompts", prompts, "the model has no regions; choose --objective rmae or rae");
+    }
+    if prompts && model.region_decoder == RegionDecoder::Channel {
+        return wrong("prompts", prompts, "the channel decoder takes no single region; use length or batch");
+    }
+    Ok(prompts)
 }
 
 fn resolve_loader(options: &mut PretrainOptions, model: &ModelConfig) -> Result<LoaderConfig> {

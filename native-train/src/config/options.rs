@@ -117,6 +117,12 @@ options! {
         /// Model size: ti, s, b, l or h [default: ti]
         #[arg(long, value_parser = parse_preset, help_heading = "Model")]
         preset: Preset,
+        /// Weights to start from: a checkpoint, an export or a run's folder; its model is the default
+        #[arg(long, value_name = "FILE", help_heading = "Model")]
+        init: PathBuf,
+        /// Show regions by clicks, boxes and scribbles, as people do, instead of random patches [default: false]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Regions")]
+        prompts: bool,
         /// What is learnt: mae (pixels), rae (regions) or rmae (both) [default: rmae]
         #[arg(long, value_enum, help_heading = "Model")]
         objective: ObjectiveName,

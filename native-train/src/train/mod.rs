@@ -12,6 +12,7 @@
 mod coverage;
 mod metrics;
 mod pictures;
+mod prompts;
 mod run_dir;
 mod setup;
 mod step_loop;

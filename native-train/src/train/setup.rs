@@ -4,12 +4,13 @@ use std::path::Path;
 
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::{Device, Tensors};
-use rmae_core::graph::Recompute;
+use rmae_core::graph::{Graph, Recompute};
 use rmae_core::model;
 
 use super::coverage::Coverage;
 use super::metrics::Metrics;
 use super::pictures::Pictures;
+use super::prompts;
 use super::run_dir::{self, SkippedList};
 use super::step_loop::Trainer;
 use super::tensorboard::Events;
@@ -30,7 +31,7 @@ pub(super) fn prepare<'a>(
     let files = scan(&config.images)?;
     let start = start(config, resume, files.len(), observe)?;
     let config_text = run_dir::write_config(config)?;
-    let graph = model::training_graph(&config.model, config.loader.batch, recompute(config))?;
+    let graph = graph(config)?;
     let fetch: Vec<&str> = LOSSES.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
     let mut params = pollster::block_on(device.params(&start.weights))?;
     if !start.optimizer.is_empty() {
@@ -64,6 +65,14 @@ pub(super) fn prepare<'a>(
         params,
         program,
         coverage,
+    })
+}
+
+fn graph(config: &PretrainConfig) -> Result<Graph> {
+    let (model, batch) = (&config.model, config.loader.batch);
+    Ok(match config.prompts {
+        false => model::training_graph(model, batch, recompute(config))?,
+        true => model::tuning_graph(model, batch, prompts::SEEN, recompute(config))?,
     })
 }
 
@@ -109,12 +118,34 @@ fn fresh(config: &PretrainConfig, images: usize) -> Result<Checkpoint> {
     let position = LoaderPosition::default();
     Ok(Checkpoint {
         model: config.model.clone(),
-        weights: model::init_params(&config.model, config.seed)?,
+        weights: first_weights(config)?,
         optimizer: Tensors::new(),
         state: TrainState { step: 0, position, seed: config.seed, images, coverage_count: 0 },
         coverage: vec![],
         config: String::new(),
     })
+}
+
+/// Random weights, or those of `init`. What that file leaves out (a decoder) begins at random.
+fn first_weights(config: &PretrainConfig) -> Result<Tensors> {
+    let mut weights = model::init_params(&config.model, config.seed)?;
+    let Some(file) = &config.init else { return Ok(weights) };
+    let (_, stored) = checkpoint::load_model(file)?;
+    let mut used = 0;
+    for (name, tensor) in stored {
+        let Some(weight) = weights.get_mut(&name) else { continue };
+        if weight.shape() != tensor.shape() {
+            let (have, want) = (tensor.shape(), weight.shape());
+            let problem = format!("its tensor {name} has shape {have:?}, this model's has {want:?}");
+            return Err(TrainError::checkpoint(file, problem));
+        }
+        *weight = tensor;
+        used += 1;
+    }
+    if used == 0 {
+        return Err(TrainError::checkpoint(file, "has no weight of this model"));
+    }
+    Ok(weights)
 }
 
 /// Names the fields in which the model asked for differs from the checkpoint's.

@@ -11,6 +11,7 @@ use rmae_core::reconstruct::inputs;
 use super::coverage::{Baselines, Coverage};
 use super::metrics::{Metrics, StepRecord};
 use super::pictures::Pictures;
+use super::prompts;
 use super::run_dir::{SkippedList, dump_batch};
 use super::setup::LOSSES;
 use super::tensorboard::Events;
@@ -134,7 +135,12 @@ impl Trainer<'_> {
         }
         sums.wait_s += batch.wait.as_secs_f64();
         sums.names.extend(batch.names);
-        let inputs = inputs(&self.config.model, batch.images, batch.regions, &batch.ids_shuffle)?;
+        let model = &self.config.model;
+        // A place in the data belongs to one batch only, which makes it the key of the draws.
+        let key = (self.config.seed, batch.position_after);
+        let seen = if self.config.prompts { Some(prompts::draw(model, &batch.regions, key)?) } else { None };
+        let mut inputs = inputs(model, batch.images, batch.regions, &batch.ids_shuffle)?;
+        inputs.extend(seen.into_iter().flatten());
         let outputs = pollster::block_on(self.program.run(&mut self.params, &inputs))?;
         for (sum, name) in sums.losses.iter_mut().zip(LOSSES) {
             if let Some(loss) = outputs.get(name) {
