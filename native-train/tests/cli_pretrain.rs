@@ -153,6 +153,53 @@ fn pixels_alone_and_regions_alone_can_be_learnt() {
 }
 
 #[test]
+fn a_run_can_start_from_given_weights() {
+    let place = Place::new(4);
+    place.pretrain("first", &["--steps", "3"]).ok();
+    place.pretrain("second", &["--steps", "1", "--init", "first", "--lr", "0"]).ok();
+    let export = |run: &str| {
+        let out = format!("{run}.safetensors");
+        place.rmae(&["export", "--model", run, "--part", "all", "--out", &out]).ok();
+        fs::read(place.path(&out)).unwrap()
+    };
+    assert_eq!(export("first"), export("second"), "a rate of 0 leaves the given weights as they are");
+    // Without a preset or sizes, the model is that of the weights.
+    let args = ["pretrain", "--device", "cpu", "--images", "images", "--out", "third", "--init", "first"];
+    place.rmae(&[&args[..], &["--steps", "1", "--batch", "2", "--fh-scales", "50"]].concat()).ok();
+    let written = fs::read_to_string(place.path("third/config.toml")).unwrap();
+    assert!(written.contains("embed_dim = 24"), "{written}");
+    let other = place.pretrain("fourth", &["--steps", "1", "--init", "first", "--embed-dim", "48"]);
+    assert!(other.code == 5 && other.stderr.contains("has shape"), "{}: {}", other.code, other.stderr);
+}
+
+#[test]
+fn prompts_are_learnt_from_and_a_resumed_run_sees_the_same_ones() {
+    let place = Place::new(10);
+    let args = ["--steps", "30", "--prompts", "true", "--checkpoint-every", "7", "--lr", "3e-3"];
+    place.pretrain("whole", &args).ok();
+    let mut child = place.start("halves", &args);
+    place.wait_for_step("halves", 9);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.rmae(&["pretrain", "--out", "halves", "--resume", "--device", "cpu"]).ok();
+    let losses = place.losses("whole");
+    assert_eq!(losses, place.losses("halves"));
+    place.pretrain("masks", &["--steps", "1"]).ok();
+    let first = |run: &str| place.metrics(run)[0]["region_loss"].as_f64().unwrap();
+    assert!((first("whole") - first("masks")).abs() > 1e-6, "prompts show something else than masks");
+    let region = |step: usize| place.metrics("whole")[step]["region_loss"].as_f64().unwrap();
+    let mean = |steps: std::ops::Range<usize>| steps.clone().map(region).sum::<f64>() / steps.len() as f64;
+    assert!(mean(25..30) < mean(0..5), "{losses:?}");
+}
+
+#[test]
+fn prompts_need_regions() {
+    let place = Place::new(4);
+    let ran = place.pretrain("run", &["--objective", "mae", "--num-region", "0", "--prompts", "true"]);
+    assert!(ran.code == 2 && ran.stderr.contains("prompts"), "{}: {}", ran.code, ran.stderr);
+}
+
+#[test]
 fn training_learns_what_it_sees() {
     let place = Place::new(4);
     place.pretrain("run", &["--steps", "60", "--lr", "3e-3", "--checkpoint-every", "1000"]).ok();

@@ -45,3 +45,117 @@ pub fn tuning_graph(config: &ModelConfig, batch: usize, keep: usize, recompute: 
     gradient(&mut g, loss, recompute)?;
     Ok(g)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::super::{init_params, restore_ids, shuffle_ids, training_graph};
+    use super::*;
+    use crate::config::RegionDecoder;
+    use crate::error::Error;
+    use crate::exec::{Device, Precision, Tensors};
+    use crate::tensor::HostTensor;
+
+    const PATCHES: usize = 16;
+
+    fn small() -> ModelConfig {
+        ModelConfig {
+            img_size: 16,
+            patch_size: 4,
+            embed_dim: 24,
+            depth: 1,
+            num_heads: 2,
+            decoder_embed_dim: 16,
+            decoder_depth: 1,
+            decoder_num_heads: 2,
+            region_enc_dim: 16,
+            region_enc_num_heads: 2,
+            region_dec_dim: 16,
+            region_dec_num_heads: 2,
+            region_cross_layer: 1,
+            num_region: 3,
+            ..ModelConfig::default()
+        }
+    }
+
+    fn inputs() -> Tensors {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let ids = shuffle_ids(PATCHES, &mut rng);
+        let image = (0..3 * 256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let regions = (0..3 * 256).map(|i| f32::from(u8::from((i / 7) % 3 == 0))).collect();
+        Tensors::from([
+            ("image".into(), HostTensor::f32(&[1, 3, 16, 16], image).unwrap()),
+            ("regions".into(), HostTensor::f32(&[1, 3, 16, 16], regions).unwrap()),
+            ("ids_restore".into(), HostTensor::u32(&[1, PATCHES], restore_ids(&ids, PATCHES)).unwrap()),
+            ("ids_shuffle".into(), HostTensor::u32(&[1, PATCHES], ids).unwrap()),
+        ])
+    }
+
+    /// The true regions, of which each shows the same patches as in pre-training, `times` over.
+    fn shown_as_in_training(config: &ModelConfig, times: usize) -> Tensors {
+        let mut inputs = inputs();
+        let regions = inputs["regions"].clone().reshaped(&[3, 1, 16, 16]).unwrap();
+        let seen = config.visible_region_patches();
+        let ids: Vec<u32> = inputs["ids_shuffle"].to_f32().iter().map(|&id| id as u32).collect();
+        let mut row: Vec<u32> = ids[..seen].iter().copied().cycle().take(seen * times).collect();
+        row.resize(PATCHES, 0);
+        inputs.insert("prompt_maps".into(), regions);
+        inputs.insert("prompt_ids".into(), HostTensor::u32(&[3, PATCHES], row.repeat(3)).unwrap());
+        inputs
+    }
+
+    fn logits(graph: &Graph, inputs: &Tensors) -> HostTensor {
+        let device = Device::cpu(Precision::F64);
+        let mut params = pollster::block_on(device.params(&init_params(&small(), 3).unwrap())).unwrap();
+        let name = "pred_region_logits";
+        let mut program = pollster::block_on(device.compile(graph, &[name], false)).unwrap();
+        pollster::block_on(program.run(&mut params, inputs)).unwrap().remove(name).unwrap()
+    }
+
+    #[test]
+    fn prompts_that_show_what_pre_training_shows_give_its_logits() {
+        let config = small();
+        let seen = config.visible_region_patches();
+        let want = logits(&training_graph(&config, 1, Recompute::Nothing).unwrap(), &inputs());
+        for times in [1, 3] {
+            let graph = tuning_graph(&config, 1, seen * times, Recompute::Nothing).unwrap();
+            let have = logits(&graph, &shown_as_in_training(&config, times));
+            let error = have.relative_error(&want);
+            assert!(error < 1e-12, "{times} times: {error}");
+        }
+    }
+
+    #[test]
+    fn the_region_loss_counts_every_patch() {
+        let config = small();
+        let seen = config.visible_region_patches();
+        let graph = tuning_graph(&config, 1, seen, Recompute::Nothing).unwrap();
+        let inputs = shown_as_in_training(&config, 1);
+        let device = Device::cpu(Precision::F64);
+        let weights = init_params(&config, 3).unwrap();
+        let mut params = pollster::block_on(device.params(&weights)).unwrap();
+        let fetch = ["pred_region_logits", "region_loss"];
+        let mut program = pollster::block_on(device.compile(&graph, &fetch, false)).unwrap();
+        let out = pollster::block_on(program.run(&mut params, &inputs)).unwrap();
+        let (logits, truth) = (out["pred_region_logits"].to_f64(), inputs["regions"].to_f64());
+        let mut sum = 0.0;
+        for (at, &x) in logits.iter().enumerate() {
+            // [k, patch, pixel in patch] to [k, row, column].
+            let (k, patch, pixel) = (at / 256, at % 256 / 16, at % 16);
+            let (row, column) = (patch / 4 * 4 + pixel / 4, patch % 4 * 4 + pixel % 4);
+            let target = truth[k * 256 + row * 16 + column];
+            sum += x.max(0.0) - x * target + (-x.abs()).exp().ln_1p();
+        }
+        let want = sum / logits.len() as f64;
+        assert!((out["region_loss"].scalar() - want).abs() < 1e-9, "{} {want}", out["region_loss"].scalar());
+    }
+
+    #[test]
+    fn models_that_take_no_prompt_are_refused() {
+        let channel = ModelConfig { region_decoder: RegionDecoder::Channel, ..small() };
+        let error = tuning_graph(&channel, 1, 4, Recompute::Nothing).unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    }
+}

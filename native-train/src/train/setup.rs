@@ -72,7 +72,7 @@ fn graph(config: &PretrainConfig) -> Result<Graph> {
     let (model, batch) = (&config.model, config.loader.batch);
     Ok(match config.prompts {
         false => model::training_graph(model, batch, recompute(config))?,
-        true => model::tuning_graph(model, batch, prompts::SEEN, recompute(config))?,
+        true => model::tuning_graph(model, batch, prompts::seen(model), recompute(config))?,
     })
 }
 
