@@ -196,7 +196,7 @@ fn prompts_are_learnt_from_and_a_resumed_run_sees_the_same_ones() {
 fn prompts_need_regions() {
     let place = Place::new(4);
     let ran = place.pretrain("run", &["--objective", "mae", "--num-region", "0", "--prompts", "true"]);
-    assert!(ran.code == 2 && ran.stderr.contains("prompts"), "{}: {}", ran.code, ran.stderr);
+    assert!(ran.code == 3 && ran.stderr.contains("prompts"), "{}: {}", ran.code, ran.stderr);
 }
 
 #[test]
