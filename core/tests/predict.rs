@@ -1,5 +1,5 @@
 //! The predictor against the training code, the published numbers, and itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use rmae_core::Error;
 use rmae_core::config::{ModelConfig, Preset, RegionDecoder};

@@ -91,7 +91,7 @@ fn a_box_shows_no_more_than_training_does() {
     assert!(map.visible.iter().filter(|&&p| near(p)).count() >= 8);
     // The middle is the one patch of ones.
     assert_eq!(map.visible.len(), 17);
-    assert!(map.values.iter().any(|&v| v == 1.0));
+    assert!(map.values.contains(&1.0));
 }
 
 #[test]
