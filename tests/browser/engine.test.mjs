@@ -122,6 +122,65 @@ test("a GPU process that dies: the session goes on", { timeout: 120_000 }, async
   await visit.screenshot("device-lost");
 });
 
+/** A page on WebGPU with one click. */
+async function onWebGpu(t) {
+  const visit = await chrome.visit(t, { allowed: [/./] });
+  visit.context.setDefaultTimeout(60_000);
+  await visit.open(photo);
+  await visit.page.evaluate(() => globalThis.rmae.engine.setDevice("webgpu"));
+  assert.equal(await visit.page.evaluate(() => globalThis.rmae.segmenter.device.kind), "webgpu");
+  await visit.click(200, 150);
+  return visit;
+}
+
+/** The session is kept, and a further click gets its mask. @param {import("./lib/page.mjs").Visit} visit */
+async function assertGoesOn(t, visit) {
+  await visit.click(100, 80, { shift: true });
+  const { objects } = await visit.document();
+  assert.equal(objects[0].prompts.points.length, 2);
+  assert.ok(Object.values(await visit.masks())[0].area > 0, "no mask afterwards");
+  const { device } = await visit.view();
+  t.diagnostic(`then on ${device.kind}: ${device.reason}`);
+}
+
+test("a device that is destroyed is replaced, and again, and the page says so", { timeout: 120_000 }, async (t) => {
+  const visit = await onWebGpu(t);
+  for (let times = 0; times < 2; times++) {
+    await visit.page.evaluate(() => globalThis.rmae.segmenter[Symbol.for("rmae.test")]("destroyDevice"));
+    await visit.toast(/WebGPU|CPU/);
+  }
+  await assertGoesOn(t, visit);
+});
+
+test("a GPU without memory: the CPU takes over", { timeout: 120_000 }, async (t) => {
+  const visit = await onWebGpu(t);
+  const worker = visit.page.workers().find((worker) => worker.url().endsWith("js/worker.js"));
+  await worker.evaluate(() => {
+    const { pushErrorScope, popErrorScope } = GPUDevice.prototype;
+    const filters = [];
+    GPUDevice.prototype.pushErrorScope = function (filter) {
+      filters.push(filter);
+      return pushErrorScope.call(this, filter);
+    };
+    GPUDevice.prototype.popErrorScope = async function () {
+      const filter = filters.pop();
+      const error = await popErrorScope.call(this);
+      return filter === "out-of-memory" ? new GPUOutOfMemoryError("the test says so") : error;
+    };
+  });
+  await visit.page.evaluate(() => globalThis.rmae.segmenter[Symbol.for("rmae.test")]("destroyDevice"));
+  await visit.page.waitForFunction(() => globalThis.rmae.segmenter.device.kind === "cpu", null, { timeout: 60_000 });
+  await assertGoesOn(t, visit);
+});
+
+test("an engine that breaks down is started anew", { timeout: 120_000 }, async (t) => {
+  const visit = await chrome.visit(t, { allowed: [/./] });
+  await visit.open(photo);
+  await visit.click(200, 150);
+  await visit.page.evaluate(() => globalThis.rmae.segmenter[Symbol.for("rmae.test")]("trap").catch(() => {}));
+  await assertGoesOn(t, visit);
+});
+
 test("endurance: 500 predictions and 50 photos", { timeout: 300_000 }, async (t) => {
   const visit = await chrome.visit(t);
   visit.context.setDefaultTimeout(240_000);
