@@ -118,11 +118,22 @@ async function send(response, source, from, to, { stallAt, cutAt, bytesPerSecond
   const end = from + Math.min(to - from, stallAt ?? Infinity, cutAt ?? Infinity);
   for await (const chunk of chunks(source, from, end, bytesPerSecond)) {
     if (response.destroyed) return;
-    if (!response.write(chunk)) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+    if (!response.write(chunk)) await drained(response);
   }
   if (cutAt !== undefined && end < to) return void setTimeout(() => response.destroy(), 50);
   if (stallAt !== undefined && end < to) return;
   response.end();
+}
+
+/** Until more can be written, or nobody listens any more. @returns {Promise<void>} */
+function drained(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
 
 async function* chunks(source, from, end, bytesPerSecond) {
