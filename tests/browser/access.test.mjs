@@ -14,7 +14,8 @@ const source = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.m
 /** @param {import("./lib/page.mjs").Visit} visit @param {string} state */
 async function check(visit, state) {
   if (!(await visit.page.evaluate(() => "axe" in globalThis))) await visit.page.evaluate(source);
-  // Fading messages and panels have colours in between.
+  // What is being computed is pale, and fading messages have colours in between.
+  await visit.page.waitForFunction(() => !document.querySelector(".working:not([hidden])"));
   await visit.page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
   const { violations } = await visit.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   const told = violations.map(({ id, help, nodes }) => `${id}: ${help}\n${nodes.map(({ target, failureSummary }) => `  ${target} ${failureSummary}`).join("\n")}`);

@@ -182,11 +182,11 @@ export function createMaskRequests({ store, viewport, painter, predict, failed }
     }
   }
 
-  /** Stale objects that can go through the model in one pass. */
-  function nextGroup() {
-    const waiting = stale();
-    return waiting.filter(({ granularity }) => granularity === waiting[0].granularity);
-  }
+  /**
+   * One object at a time: queries of one pass look at each other, so that a mask would depend on which
+   * other objects were asked for with it, and undo, export and a session would give others than were seen.
+   */
+  const nextGroup = () => stale().slice(0, 1);
 
   /** @param {PromptedObject[]} group @param {AbortSignal} signal */
   async function make(group, signal) {
