@@ -48,7 +48,7 @@ export interface PredictOptions {
   refine?: { edges?: 'off' | 'guided' | 'graphcut'; connected?: boolean; holes?: boolean };
   /** The mask's longer side at most; the image's own resolution unless told. */
   maxSide?: number;
-  /** Whether to look closer at a small object: true always, false never, else where it helps. */
+  /** Whether to look again, closer, at a small object, which costs another encode; false unless told. */
   crop?: boolean;
   signal?: AbortSignal;
 }
