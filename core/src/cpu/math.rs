@@ -45,7 +45,7 @@ pub trait Real:
     /// A matrix product by kernels of our own; false where there are none for this type and target.
     ///
     /// # Safety
-    /// As [`super::gemm::run_raw`], with factors that hold what the product reads.
+    /// As `gemm::run_raw`, with factors that hold what the product reads.
     unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {
         let _ = (job, c, stride, a, b);
         false
