@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rmae_train::config::{ObjectiveName, PretrainOptions};
 use rmae_train::device::DeviceRequest;
 
+pub(crate) use super::eval_args::EvalArgs;
 pub(crate) use super::segment_args::SegmentArgs;
 use crate::exit;
 
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Attention(AttentionArgs),
     /// Cut objects out of a photo by clicks, boxes, scribbles or masks
     Segment(Box<SegmentArgs>),
+    /// Measure a model on photos with known masks
+    Eval(EvalArgs),
     /// Compare this program with numbers of the reference implementation
     Verify(VerifyArgs),
     /// Write a model's weights for other tools
@@ -205,7 +208,7 @@ pub(crate) enum Dtype {
     F16,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),

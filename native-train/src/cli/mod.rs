@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod eval_args;
 mod progress;
 mod segment_args;
 
@@ -11,6 +12,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
+use eval_args::EvalCommand;
 
 use crate::exit::{advice, failure};
 
@@ -35,6 +37,9 @@ fn dispatch(cli: Cli, ordered: &[segment_args::Prompt]) -> anyhow::Result<()> {
         Command::Reconstruct(args) => commands::reconstruct::run(&args, &cli.device),
         Command::Attention(args) => commands::attention::run(&args, &cli.device),
         Command::Segment(args) => commands::segment::run(&args, ordered, &cli.device),
+        Command::Eval(args) => match &args.what {
+            EvalCommand::Prompts(args) => commands::eval::prompts(args, &cli.device),
+        },
         Command::Verify(args) => commands::verify::run(&args, &cli.device),
         Command::Export(args) => commands::export::run(&args),
     }

@@ -67,6 +67,19 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// A set of photos with known masks that cannot serve.
+    #[error(
+        "{}: {reason}; a set is a folder with images/ and masks/ of equal stems (0 background, other \
+         values one object each, 128 not judged), a COCO instances JSON or a folder that has one, \
+         images/SPLIT/ and labels/SPLIT/ as in BSDS, or a folder of folders of the first form",
+        path.display()
+    )]
+    Set {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// More than half of the images looked at could not be read.
     #[error(
         "{} of the {looked_at} images looked at could not be read, which is too many to go on; {}",
@@ -101,7 +114,7 @@ impl DataError {
             Self::Missing(_) => "no such file".into(),
             Self::NoPermission(_) => "no permission to read it".into(),
             Self::Io { source, .. } => source.to_string(),
-            Self::Decode { reason, .. } => reason.clone(),
+            Self::Decode { reason, .. } | Self::Set { reason, .. } => reason.clone(),
             Self::TooLarge { width, height, limit, .. } => {
                 format!("{width}x{height} pixels is more than the {limit} allowed")
             }

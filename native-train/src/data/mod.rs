@@ -34,6 +34,7 @@ pub use decode::{MAX_PIXELS, decode};
 pub use error::{DataError, SkippedImage};
 pub use loader::{Batch, Loader, load_eval};
 pub use regions::RegionSource;
+pub(crate) use regions::read_labels;
 pub use resample::{IMAGENET_MEAN, IMAGENET_STD, denormalise, resample, resize};
 pub use rmae_core::regions::{FelzenszwalbParams, RegionPolicy};
 pub use sample::LoaderConfig;

@@ -91,29 +91,37 @@ pub(super) fn crop_partitions(
 /// A label map as its file has it: numbers with a meaning, one of them perhaps
 /// "no region", which [`LabelMap`]'s own numbering would lose.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RawLabels {
+pub(crate) struct RawLabels {
     width: usize,
     height: usize,
-    labels: Vec<u16>,
+    /// `[height, width]`.
+    pub(crate) labels: Vec<u16>,
+    /// Whether the file has 16 bits a pixel, not 8.
+    pub(crate) wide: bool,
+}
+
+/// Reads an 8- or 16-bit grey image.
+pub(crate) fn read_labels(path: &Path) -> Result<RawLabels, DataError> {
+    let bytes = fs::read(path).map_err(|e| DataError::io(path, e))?;
+    let wrong = |reason: String| DataError::Decode { path: path.to_path_buf(), reason };
+    let image = image::load_from_memory(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (labels, wide) = match image {
+        DynamicImage::ImageLuma8(map) => (map.iter().map(|&v| u16::from(v)).collect(), false),
+        DynamicImage::ImageLuma16(map) => (map.into_raw(), true),
+        other => {
+            let color = other.color();
+            let reason = format!("a label map must be 8- or 16-bit grey, this is {color:?}");
+            return Err(wrong(reason));
+        }
+    };
+    Ok(RawLabels { width, height, labels, wide })
 }
 
 impl RawLabels {
-    /// Reads an 8- or 16-bit grey image.
-    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
-        let bytes = fs::read(path).map_err(|e| DataError::io(path, e))?;
-        let wrong = |reason: String| DataError::Decode { path: path.to_path_buf(), reason };
-        let image = image::load_from_memory(&bytes).map_err(|e| wrong(e.to_string()))?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let labels = match image {
-            DynamicImage::ImageLuma8(map) => map.iter().map(|&v| u16::from(v)).collect(),
-            DynamicImage::ImageLuma16(map) => map.into_raw(),
-            other => {
-                let color = other.color();
-                let reason = format!("a label map must be 8- or 16-bit grey, this is {color:?}");
-                return Err(wrong(reason));
-            }
-        };
-        Ok(Self { width, height, labels })
+    /// Columns and rows.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
     }
 
     /// Adds the regions left in `crop` to `set`, all but `background`.

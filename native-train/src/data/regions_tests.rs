@@ -31,7 +31,7 @@ proptest! {
         // 20×20 pixels of image; the map is as large or half as large.
         let len = 20 / factor;
         let labels: Vec<u16> = (0..len * len).map(|i| i as u16).collect();
-        let raw = RawLabels { width: len, height: len, labels: labels.clone() };
+        let raw = RawLabels { width: len, height: len, labels: labels.clone(), wide: true };
         let wide = labels.iter().map(|&l| u32::from(l)).collect();
         let map = LabelMap::new(len, len, wide).unwrap();
         let crop = crop(x, y, w, h, flip);
@@ -64,7 +64,7 @@ fn regions_lie_where_their_pixels_do() {
 
 #[test]
 fn the_background_of_a_label_map_is_no_region() {
-    let raw = RawLabels { width: 2, height: 2, labels: vec![0, 7, 7, 65535] };
+    let raw = RawLabels { width: 2, height: 2, labels: vec![0, 7, 7, 65535], wide: true };
     let regions = |background| {
         let mut set = RegionSet::new(4).unwrap();
         raw.push_crop(&Crop::whole(2, 2), (2, 2), background, 4, &mut set).unwrap();
@@ -95,12 +95,12 @@ fn label_maps_of_8_and_16_bits_are_read_and_colour_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("map.png");
     GrayImage::from_pixel(2, 1, Luma([200])).save(&path).unwrap();
-    let read = RawLabels::read(&path).unwrap();
-    assert_eq!(read, RawLabels { width: 2, height: 1, labels: vec![200; 2] });
+    let read = read_labels(&path).unwrap();
+    assert_eq!(read, RawLabels { width: 2, height: 1, labels: vec![200; 2], wide: false });
     ImageBuffer::<Luma<u16>, _>::from_pixel(1, 2, Luma([60_000u16])).save(&path).unwrap();
-    let read = RawLabels::read(&path).unwrap();
-    assert_eq!(read, RawLabels { width: 1, height: 2, labels: vec![60_000; 2] });
+    let read = read_labels(&path).unwrap();
+    assert_eq!(read, RawLabels { width: 1, height: 2, labels: vec![60_000; 2], wide: true });
     RgbImage::new(2, 2).save(&path).unwrap();
-    let error = RawLabels::read(&path).unwrap_err().to_string();
+    let error = read_labels(&path).unwrap_err().to_string();
     assert!(error.contains("map.png") && error.contains("grey"), "{error}");
 }

@@ -9,7 +9,7 @@ use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionS
 use super::augment::Crop;
 use super::cache::{self, RegionCache};
 use super::decode::decode;
-use super::regions::{LabelFiles, RawLabels, RegionSource, crop_partitions, segment};
+use super::regions::{LabelFiles, RegionSource, crop_partitions, read_labels, segment};
 use super::resample::resample;
 use super::sequence::{self, LoaderPosition, Stream};
 use super::{DataError, SkippedImage};
@@ -237,7 +237,7 @@ impl Sampler {
         let files = self.label_files.as_ref().map_or(&[][..], |files| files.of(image));
         let mut set = RegionSet::new(side).map_err(|e| e.to_string())?;
         for file in files {
-            RawLabels::read(file)
+            read_labels(file)
                 .map_err(|e| format!("its label map {e}"))?
                 .push_crop(crop, size, background, side, &mut set)
                 .map_err(|e| format!("its label map {}: {e}", file.display()))?;

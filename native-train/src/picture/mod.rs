@@ -10,7 +10,7 @@ pub use canvas::{Canvas, glyph_size};
 pub use heat::attention_overlay;
 pub use labels::overlay as label_overlay;
 pub use panel::panel;
-pub use plot::{Series, curve};
+pub use plot::{Series, curve, lines};
 
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Curves over steps.
 
+use std::borrow::Cow;
+
 use image::RgbImage;
 
 use super::{Canvas, glyph_size};
@@ -17,7 +19,7 @@ const SMOOTHING: f64 = 0.02;
 #[derive(Clone, Debug)]
 pub struct Series {
     /// Its name, for the legend.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its colour.
     pub colour: [u8; 3],
     /// Steps and values, in the order of steps.
@@ -27,15 +29,31 @@ pub struct Series {
 /// Every series smoothed, with its single values pale behind it.
 #[must_use]
 pub fn curve(series: &[Series]) -> RgbImage {
+    drawn(series, "step", |canvas, axes| {
+        for one in series {
+            polyline(canvas, axes, &one.points, 1, pale(one.colour));
+        }
+        for one in series {
+            polyline(canvas, axes, &smoothed(&one.points), 2, one.colour);
+        }
+    })
+}
+
+/// Every series as it is, over what `across` names.
+#[must_use]
+pub fn lines(series: &[Series], across: &str) -> RgbImage {
+    drawn(series, across, |canvas, axes| {
+        for one in series {
+            polyline(canvas, axes, &one.points, 2, one.colour);
+        }
+    })
+}
+
+fn drawn(series: &[Series], across: &str, draw: impl FnOnce(&mut Canvas, &Axes)) -> RgbImage {
     let mut canvas = Canvas::new(SIZE.0, SIZE.1, [255, 255, 255]);
     let Some(axes) = Axes::around(series) else { return canvas.into_image() };
-    axes.draw(&mut canvas);
-    for one in series {
-        polyline(&mut canvas, &axes, &one.points, 1, pale(one.colour));
-    }
-    for one in series {
-        polyline(&mut canvas, &axes, &smoothed(&one.points), 2, one.colour);
-    }
+    axes.draw(&mut canvas, across);
+    draw(&mut canvas, &axes);
     legend(&mut canvas, series);
     canvas.into_image()
 }
@@ -67,7 +85,7 @@ impl Axes {
         (left + u * (right - left), bottom - v * (bottom - top))
     }
 
-    fn draw(&self, canvas: &mut Canvas) {
+    fn draw(&self, canvas: &mut Canvas, across: &str) {
         let (left, top, right, bottom) = FRAME;
         for value in ticks(self.y) {
             let (_, y) = self.place((self.x.0, value));
@@ -85,7 +103,8 @@ impl Axes {
         }
         canvas.line((left, bottom), (right, bottom), 1, INK);
         canvas.line((left, top), (left, bottom), 1, INK);
-        canvas.text("step", (right as i64 - 30, bottom as i64 + 24), TEXT, INK);
+        let left_of = |text: &str| right as i64 - i64::from(glyph_size(text, TEXT).0);
+        canvas.text(across, (left_of(across), bottom as i64 + 24), TEXT, INK);
     }
 }
 
@@ -136,8 +155,8 @@ fn legend(canvas: &mut Canvas, series: &[Series]) {
     let mut x = FRAME.0;
     for one in series {
         canvas.line((x, 20.0), (x + 20.0, 20.0), 3, one.colour);
-        canvas.text(one.name, (x as i64 + 26, 15), TEXT, INK);
-        x += 50.0 + f64::from(glyph_size(one.name, TEXT).0);
+        canvas.text(&one.name, (x as i64 + 26, 15), TEXT, INK);
+        x += 50.0 + f64::from(glyph_size(&one.name, TEXT).0);
     }
 }
 
@@ -156,9 +175,19 @@ mod tests {
     fn a_falling_curve_falls_on_the_picture() {
         let points = (0..200).map(|i| (f64::from(i), 1.0 - f64::from(i) / 200.0)).collect();
         let colour = [200, 0, 0];
-        let image = curve(&[Series { name: "loss", colour, points }]);
+        let image = curve(&[Series { name: "loss".into(), colour, points }]);
         let first_row_in = |column: u32| (50..520).find(|&y| image.get_pixel(column, y).0 == colour);
         assert!(first_row_in(200) < first_row_in(800));
+    }
+
+    #[test]
+    fn lines_are_not_smoothed() {
+        let colour = [200, 0, 0];
+        let points = (0..100).map(|i| (f64::from(i), f64::from(i / 50))).collect();
+        let image = lines(&[Series { name: "".into(), colour, points }], "clicks");
+        let low = (70..480).filter(|&x| image.get_pixel(x, 60).0 == colour).count();
+        let high = (560..930).filter(|&x| (40..75).any(|y| image.get_pixel(x, y).0 == colour)).count();
+        assert!(low == 0 && high > 360, "{low} {high}");
     }
 
     #[test]
@@ -166,7 +195,7 @@ mod tests {
         for points in
             [vec![], vec![(1.0, 2.0)], vec![(1.0, f64::NAN), (2.0, 3.0)], vec![(5.0, 1.0), (6.0, 1.0)]]
         {
-            let image = curve(&[Series { name: "x", colour: [0, 0, 0], points }]);
+            let image = curve(&[Series { name: "x".into(), colour: [0, 0, 0], points }]);
             assert_eq!(image.dimensions(), SIZE);
         }
     }

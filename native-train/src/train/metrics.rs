@@ -86,9 +86,9 @@ impl Metrics {
     /// The curves of the run so far.
     #[must_use]
     pub fn curves(&self) -> Vec<Series> {
-        let of = |name, colour, value: fn(&StepRecord) -> Option<f64>| {
+        let of = |name: &'static str, colour, value: fn(&StepRecord) -> Option<f64>| {
             let points = self.records.iter().filter_map(|r| Some((r.step as f64, value(r)?)));
-            Series { name, colour, points: points.collect() }
+            Series { name: name.into(), colour, points: points.collect() }
         };
         let all = [
             of("loss", [30, 30, 30], |r| Some(r.loss)),

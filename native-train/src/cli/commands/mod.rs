@@ -2,6 +2,7 @@
 
 pub(super) mod attention;
 pub(super) mod devices;
+pub(super) mod eval;
 pub(super) mod export;
 pub(super) mod info;
 pub(super) mod pretrain;
