@@ -173,6 +173,26 @@ fn a_run_can_start_from_given_weights() {
 }
 
 #[test]
+fn given_weights_serve_at_another_image_side_and_come_back() {
+    let place = Place::new(4);
+    place.pretrain("first", &["--steps", "3"]).ok();
+    let still = ["--steps", "1", "--lr", "0"];
+    place.pretrain("large", &[&still[..], &["--init", "first", "--img-size", "64"]].concat()).ok();
+    place.pretrain("back", &[&still[..], &["--init", "large", "--img-size", "32"]].concat()).ok();
+    let weights = |run: &str| {
+        let out = format!("{run}.safetensors");
+        place.rmae(&["export", "--model", run, "--part", "all", "--out", &out]).ok();
+        rmae_train::checkpoint::load_model(&place.path(&out)).unwrap()
+    };
+    let ((_, first), (large, moved), (_, back)) = (weights("first"), weights("large"), weights("back"));
+    assert_eq!((large.img_size, moved["pos_embed"].shape()), (64, &[1, 65, 24][..]));
+    for (name, tensor) in &first {
+        let error = back[name].relative_error(tensor);
+        assert!(error < 1e-6, "{name}: {error}");
+    }
+}
+
+#[test]
 fn prompts_are_learnt_from_and_a_resumed_run_sees_the_same_ones() {
     let place = Place::new(10);
     let args = ["--steps", "30", "--prompts", "true", "--checkpoint-every", "7", "--lr", "3e-3"];

@@ -11,6 +11,8 @@ pub(crate) const TABLES: [&str; 4] =
     ["pos_embed", "decoder_pos_embed", "region_pos_embed", "region_cross_pos_embed"];
 /// A table that differs from the computed one by less than this is the computed one, rounded (f16).
 const SAME_TABLE: f32 = 2e-3;
+/// Largest grid of which a table is recognised on another grid.
+const MAX_GRID: usize = 64;
 
 /// The fixed 2-D sine-cosine table `[1, grid²+1, width]`; row 0, for the class token, is zero.
 ///
@@ -41,7 +43,7 @@ fn table_at(places: &[f64], width: usize) -> Vec<f32> {
 
 /// The weights of a model of `from.grid()` for the same model on another grid: its position tables
 /// are replaced, everything else is kept. A sine-cosine table is computed at the patches' places on
-/// the old grid, which are fractions; any other is resampled (bicubic).
+/// the grid that it was first made for, which are fractions; any other is resampled (bicubic).
 ///
 /// # Errors
 /// [`crate::Error::Tensor`] never in practice: the tables have the length that they are given.
@@ -60,13 +62,32 @@ pub fn tables_at(from: &ModelConfig, grid: usize, weights: &Tensors) -> Result<T
 }
 
 fn moved(table: &[f32], from: usize, to: usize, width: usize) -> Vec<f32> {
-    let computed = position_table(from, width);
-    if table.iter().zip(&computed).all(|(a, b)| (a - b).abs() < SAME_TABLE) {
-        let scale = from as f64 / to as f64;
-        let places: Vec<f64> = (0..to).map(|i| (i as f64 + 0.5) * scale - 0.5).collect();
-        return table_at(&places, width);
+    match first_grid(table, from, width) {
+        Some(grid) => table_at(&places(grid, to), width),
+        None => resampled(table, from, to, width),
     }
-    resampled(table, from, to, width)
+}
+
+/// Where the middles of `count` patches lie on the same side of `grid` patches.
+fn places(grid: usize, count: usize) -> Vec<f64> {
+    let scale = grid as f64 / count as f64;
+    (0..count).map(|i| (i as f64 + 0.5) * scale - 0.5).collect()
+}
+
+/// The grid whose sine-cosine table this is, on `count` patches a side: `count` itself, or another
+/// one from which the table was moved before.
+fn first_grid(table: &[f32], count: usize, width: usize) -> Option<usize> {
+    let same = |grid: &usize| {
+        let places = places(*grid, count);
+        // The first patches tell most grids apart; the whole table is computed for few.
+        let like = |places: &[f64], table: &[f32]| {
+            let computed = table_at(places, width);
+            computed[width..].iter().zip(table).all(|(a, b)| (a - b).abs() < SAME_TABLE)
+        };
+        let patches = table.get(width..).unwrap_or_default();
+        like(&places[..places.len().min(1)], patches) && like(&places, patches)
+    };
+    std::iter::once(count).chain(1..=MAX_GRID).find(same)
 }
 
 /// Rows 1.. as an image of `width` channels.
@@ -115,6 +136,19 @@ mod tests {
             let at = |t: &[f32], i: usize| t[16 * (1 + i)..16 * (2 + i)].to_vec();
             let (a, b) = (at(&fine, (3 * row + 1) * 12 + 3 * column + 1), at(&coarse, row * 4 + column));
             assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{row},{column}");
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_the_first_table() {
+        let first = weights(position_table(14, 192), 14);
+        for between in [7, 20, 28] {
+            let moved = tables_at(&config(14), between, &first).unwrap();
+            assert_ne!(moved["pos_embed"].to_f32(), position_table(between, 192));
+            let back = tables_at(&config(between), 14, &moved).unwrap();
+            let pairs = back["pos_embed"].to_f32().into_iter().zip(position_table(14, 192));
+            let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-6, "by way of {between}: {worst}");
         }
     }
 

@@ -126,11 +126,13 @@ fn fresh(config: &PretrainConfig, images: usize) -> Result<Checkpoint> {
     })
 }
 
-/// Random weights, or those of `init`. What that file leaves out (a decoder) begins at random.
+/// Random weights, or those of `init`. What that file leaves out (a decoder) begins at random; position
+/// tables of another image side are made for this one.
 fn first_weights(config: &PretrainConfig) -> Result<Tensors> {
     let mut weights = model::init_params(&config.model, config.seed)?;
     let Some(file) = &config.init else { return Ok(weights) };
-    let (_, stored) = checkpoint::load_model(file)?;
+    let (trained, stored) = checkpoint::load_model(file)?;
+    let stored = model::tables_at(&trained, config.model.grid(), &stored)?;
     let mut used = 0;
     for (name, tensor) in stored {
         let Some(weight) = weights.get_mut(&name) else { continue };
