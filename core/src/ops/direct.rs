@@ -40,8 +40,8 @@ pub(super) struct Direct {
 }
 
 /// Rows and columns of a workgroup's tile; those of `matmul_direct.wgsl`.
-const TILE_ROWS: usize = 12;
-const TILE_COLUMNS: usize = 64;
+const TILE_ROWS: usize = 8;
+const TILE_COLUMNS: usize = 128;
 
 /// Most work in one dispatch: a slow machine finishes it long before a watchdog bites.
 const DISPATCH_FLOPS: u64 = 2_000_000_000;

@@ -153,6 +153,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &reduce::OUTER_ADD,
         &reduce::SWAP_AXES,
         &layer_norm::LAYER_NORM,
+        &layer_norm::LAYER_NORM_DIRECT,
         &layer_norm::LAYER_NORM_GRAD_INPUT,
         &layer_norm::LAYER_NORM_STATS,
         &layer_norm::LAYER_NORM_GRAD_GAMMA,

@@ -76,7 +76,12 @@ impl Op for LayerNorm {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (rows, cols) = rows_of(&io.output);
         let bindings = [Input(0), Input(1), Input(2), Output];
-        vec![Dispatch::new(&LAYER_NORM, fields![rows, cols, self.eps], &bindings, rows)]
+        let params = fields![rows, cols, self.eps];
+        vec![if io.software {
+            Dispatch::new(&LAYER_NORM_DIRECT, params, &bindings, rows.div_ceil(DIRECT_ROWS_A_GROUP))
+        } else {
+            Dispatch::new(&LAYER_NORM, params, &bindings, rows)
+        }]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -234,7 +239,11 @@ fn gamma_block<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
     sum
 }
 
+/// Rows of a workgroup of `layer_norm_direct.wgsl`.
+const DIRECT_ROWS_A_GROUP: usize = 16;
+
 pub(super) static LAYER_NORM: Kernel = kernel!("layer_norm");
+pub(super) static LAYER_NORM_DIRECT: Kernel = kernel!("layer_norm_direct");
 pub(super) static LAYER_NORM_GRAD_INPUT: Kernel = kernel!("layer_norm_grad_input");
 pub(super) static LAYER_NORM_STATS: Kernel = kernel!("layer_norm_stats");
 pub(super) static LAYER_NORM_GRAD_GAMMA: Kernel = kernel!("layer_norm_grad_gamma");

@@ -39,8 +39,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
 const LANES: u32 = 16u;
-const ROWS: u32 = 12u;
-const COLUMNS: u32 = 4u;
+const ROWS: u32 = 8u;
+const COLUMNS: u32 = 8u;
 
 // Where four rows of A begin; a row past the end reads the last one, and is not written.
 fn starts_of_rows(row: u32) -> vec4<u32> {
@@ -54,23 +54,11 @@ fn starts_of_columns(col: u32) -> vec4<u32> {
     return select(cols, cols * params.b_row, TRANS_B);
 }
 
-fn load_a(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
-}
-
 fn load_b(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
 }
 
-// Row i of the result is a[i] * b.
-fn outer(a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(a.x * b, a.y * b, a.z * b, a.w * b);
-}
-
-fn store(row: u32, col: u32, base: u32, sums: vec4<f32>) {
-    if (row >= params.m) {
-        return;
-    }
+fn store_four(start: u32, col: u32, sums: vec4<f32>) {
     for (var j = 0u; j < 4u; j++) {
         let column = col + j * LANES;
         if (column < params.n) {
@@ -78,16 +66,16 @@ fn store(row: u32, col: u32, base: u32, sums: vec4<f32>) {
             if (HAS_BIAS) {
                 y += bias[column];
             }
-            c[base + row * params.c_row + column] = y;
+            c[start + column] = y;
         }
     }
 }
 
-fn store_block(row: u32, col: u32, base: u32, block: mat4x4<f32>) {
-    store(row, col, base, block[0]);
-    store(row + 1u, col, base, block[1]);
-    store(row + 2u, col, base, block[2]);
-    store(row + 3u, col, base, block[3]);
+fn store(row: u32, col: u32, base: u32, left: vec4<f32>, right: vec4<f32>) {
+    if (row < params.m) {
+        store_four(base + row * params.c_row, col, left);
+        store_four(base + row * params.c_row, col + 4u * LANES, right);
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -98,27 +86,65 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let image = group.z / params.heads;
     let start_a = params.a_start + head * params.a_head + image * params.a_batch;
     let start_b = params.b_start + head * params.b_head + image * params.b_batch;
-    let step_a = vec4<u32>(select(1u, params.a_row, TRANS_A));
-    let step_b = vec4<u32>(select(params.b_row, 1u, TRANS_B));
-    var at_a0 = start_a + starts_of_rows(row);
-    var at_a1 = start_a + starts_of_rows(row + 4u);
-    var at_a2 = start_a + starts_of_rows(row + 8u);
-    var at_b = start_b + starts_of_columns(col);
-    var block0 = mat4x4<f32>();
-    var block1 = mat4x4<f32>();
-    var block2 = mat4x4<f32>();
+    let step_a = select(1u, params.a_row, TRANS_A);
+    let step_b = select(params.b_row, 1u, TRANS_B);
+    let at_a0 = start_a + starts_of_rows(row);
+    let at_a4 = start_a + starts_of_rows(row + 4u);
+    let at_b0 = start_b + starts_of_columns(col);
+    let at_b4 = start_b + starts_of_columns(col + 4u * LANES);
+    var left0 = vec4<f32>();
+    var right0 = vec4<f32>();
+    var left1 = vec4<f32>();
+    var right1 = vec4<f32>();
+    var left2 = vec4<f32>();
+    var right2 = vec4<f32>();
+    var left3 = vec4<f32>();
+    var right3 = vec4<f32>();
+    var left4 = vec4<f32>();
+    var right4 = vec4<f32>();
+    var left5 = vec4<f32>();
+    var right5 = vec4<f32>();
+    var left6 = vec4<f32>();
+    var right6 = vec4<f32>();
+    var left7 = vec4<f32>();
+    var right7 = vec4<f32>();
     for (var k = 0u; k < params.k; k++) {
-        let b = load_b(at_b);
-        block0 += outer(load_a(at_a0), b);
-        block1 += outer(load_a(at_a1), b);
-        block2 += outer(load_a(at_a2), b);
-        at_a0 += step_a;
-        at_a1 += step_a;
-        at_a2 += step_a;
-        at_b += step_b;
+        let step = k * step_b;
+        let left = load_b(at_b0 + step);
+        let right = load_b(at_b4 + step);
+        let along = k * step_a;
+        let a0 = a[at_a0.x + along];
+        left0 += a0 * left;
+        right0 += a0 * right;
+        let a1 = a[at_a0.y + along];
+        left1 += a1 * left;
+        right1 += a1 * right;
+        let a2 = a[at_a0.z + along];
+        left2 += a2 * left;
+        right2 += a2 * right;
+        let a3 = a[at_a0.w + along];
+        left3 += a3 * left;
+        right3 += a3 * right;
+        let a4 = a[at_a4.x + along];
+        left4 += a4 * left;
+        right4 += a4 * right;
+        let a5 = a[at_a4.y + along];
+        left5 += a5 * left;
+        right5 += a5 * right;
+        let a6 = a[at_a4.z + along];
+        left6 += a6 * left;
+        right6 += a6 * right;
+        let a7 = a[at_a4.w + along];
+        left7 += a7 * left;
+        right7 += a7 * right;
     }
     let base = head * params.c_head + image * params.c_batch;
-    store_block(row, col, base, block0);
-    store_block(row + 4u, col, base, block1);
-    store_block(row + 8u, col, base, block2);
+    store(row, col, base, left0, right0);
+    store(row + 1u, col, base, left1, right1);
+    store(row + 2u, col, base, left2, right2);
+    store(row + 3u, col, base, left3, right3);
+    store(row + 4u, col, base, left4, right4);
+    store(row + 5u, col, base, left5, right5);
+    store(row + 6u, col, base, left6, right6);
+    store(row + 7u, col, base, left7, right7);
 }

@@ -1,0 +1,43 @@
+// y = (x - mean) / sqrt(var + eps) * gamma + beta over each row, a thread a row: for adapters that
+// compute on the processor.
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;
+@group(0) @binding(3) var<storage, read> beta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+const WORKGROUP: u32 = 16u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = (group.y * groups.x + group.x) * WORKGROUP + lane;
+    if (row >= params.rows) {
+        return;
+    }
+    let start = row * params.cols;
+    var sum = 0.0;
+    for (var i = 0u; i < params.cols; i++) {
+        sum += x[start + i];
+    }
+    let mean = sum / f32(params.cols);
+    var squares = 0.0;
+    for (var i = 0u; i < params.cols; i++) {
+        let d = x[start + i] - mean;
+        squares += d * d;
+    }
+    let rstd = 1.0 / sqrt(squares / f32(params.cols) + params.eps);
+    for (var i = 0u; i < params.cols; i++) {
+        y[start + i] = (x[start + i] - mean) * rstd * gamma[i] + beta[i];
+    }
+}
