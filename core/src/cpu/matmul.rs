@@ -23,7 +23,9 @@ const BLOCK_COLUMNS: usize = 1024;
 /// Four lanes.
 #[cfg(target_arch = "wasm32")]
 mod lanes {
-    use std::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_store};
+    use std::arch::wasm32::{
+        f32x4_add, f32x4_mul, f32x4_splat, i32x4_shuffle, i64x2_shuffle, v128, v128_load, v128_store,
+    };
 
     pub(super) type Lanes = v128;
 
@@ -62,6 +64,20 @@ mod lanes {
     pub(super) fn add(x: Lanes, y: Lanes) -> Lanes {
         f32x4_add(x, y)
     }
+
+    /// Rows become columns.
+    #[inline]
+    #[target_feature(enable = "simd128")]
+    pub(super) fn transpose([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
+        let (ab, cd) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d));
+        let (ab2, cd2) = (i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        [
+            i64x2_shuffle::<0, 2>(ab, cd),
+            i64x2_shuffle::<1, 3>(ab, cd),
+            i64x2_shuffle::<0, 2>(ab2, cd2),
+            i64x2_shuffle::<1, 3>(ab2, cd2),
+        ]
+    }
 }
 
 /// Four lanes as an array.
@@ -94,9 +110,14 @@ mod lanes {
     pub(super) fn add(x: Lanes, y: Lanes) -> Lanes {
         std::array::from_fn(|i| x[i] + y[i])
     }
+
+    /// Rows become columns.
+    pub(super) fn transpose(rows: [Lanes; 4]) -> [Lanes; 4] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
 }
 
-use lanes::{Lanes, add, load, mul, splat, store};
+use lanes::{Lanes, add, load, mul, splat, store, transpose};
 
 thread_local! {
     /// Memory for packed blocks, kept from one product to the next.
@@ -277,16 +298,59 @@ fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 
 /// `to[p][i] = from[p·along + i·across]` for `i < count`, zero up to `WIDTH`.
 fn pack<const WIDTH: usize>(from: &[f32], [along, across]: [usize; 2], count: usize, to: &mut [f32]) {
+    if count == WIDTH && along == 1 {
+        return pack_transposed::<WIDTH>(from, across, to);
+    }
     for (p, to) in to.chunks_exact_mut(WIDTH).enumerate() {
         let from = &from[p * along..];
-        if count == WIDTH {
-            for (i, to) in to.iter_mut().enumerate() {
-                *to = from[i * across];
+        if count == WIDTH && across == 1 {
+            to.copy_from_slice(&from[..WIDTH]);
+            continue;
+        }
+        to.fill(0.0);
+        for (i, to) in to.iter_mut().enumerate().take(count) {
+            *to = from[i * across];
+        }
+    }
+}
+
+/// `to[p][i] = from[p + i·across]`, four steps of `p` at a time.
+///
+/// # Panics
+/// When `from` is too short: a defect of the caller.
+fn pack_transposed<const WIDTH: usize>(from: &[f32], across: usize, to: &mut [f32]) {
+    let depth = to.len() / WIDTH;
+    assert!((WIDTH - 1) * across + depth <= from.len(), "a factor is smaller than its block");
+    let whole = depth - depth % 4;
+    // SAFETY: what is read ends at `(WIDTH − 1)·across + depth`, what is written at `depth·WIDTH`.
+    unsafe { transpose_steps::<WIDTH>(from.as_ptr(), across, whole, to.as_mut_ptr()) };
+    for (p, to) in to.chunks_exact_mut(WIDTH).enumerate().skip(whole) {
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = from[p + i * across];
+        }
+    }
+}
+
+/// # Safety
+/// `from` must be readable at `p + i·across`, and `to` writable at `p·WIDTH + i`, for `p` below
+/// `depth`, a multiple of four, and `i` below `WIDTH`.
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+unsafe fn transpose_steps<const WIDTH: usize>(from: *const f32, across: usize, depth: usize, to: *mut f32) {
+    for p in (0..depth).step_by(4) {
+        for first in (0..WIDTH / 4).map(|i| 4 * i) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let row = |i: usize| load(from.add((first + i) * across + p));
+                let steps = transpose([row(0), row(1), row(2), row(3)]);
+                for (q, &step) in steps.iter().enumerate() {
+                    store(to.add((p + q) * WIDTH + first), step);
+                }
             }
-        } else {
-            to.fill(0.0);
-            for (i, to) in to.iter_mut().enumerate().take(count) {
-                *to = from[i * across];
+        }
+        for i in WIDTH / 4 * 4..WIDTH {
+            for q in 0..4 {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add((p + q) * WIDTH + i) = *from.add(i * across + p + q) };
             }
         }
     }

@@ -61,21 +61,41 @@ macro_rules! versions {
 /// Parts that a sum is taken in, so that it vectorises: always the same.
 const PARTS: usize = 16;
 
-/// `Σ f(i)` in [`PARTS`] interleaved parts.
+/// `Σ f(x)` in [`PARTS`] interleaved parts.
 #[inline(always)]
-fn sum_of<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
+fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut parts = [T::ZERO; PARTS];
-    let whole = len - len % PARTS;
-    let mut i = 0;
-    while i < whole {
-        for (j, part) in parts.iter_mut().enumerate() {
-            *part += f(i + j);
+    let (chunks, rest) = x.as_chunks::<PARTS>();
+    for chunk in chunks {
+        for (part, &x) in parts.iter_mut().zip(chunk) {
+            *part += f(x);
         }
-        i += PARTS;
     }
-    for (j, part) in parts.iter_mut().enumerate().take(len - whole) {
-        *part += f(whole + j);
+    for (part, &x) in parts.iter_mut().zip(rest) {
+        *part += f(x);
     }
+    total(parts)
+}
+
+/// `Σ f(x, y)` in [`PARTS`] interleaved parts.
+#[inline(always)]
+fn sum_of_pairs<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut parts = [T::ZERO; PARTS];
+    let ((x_chunks, x_rest), (y_chunks, y_rest)) = (x.as_chunks::<PARTS>(), y.as_chunks::<PARTS>());
+    for (x, y) in x_chunks.iter().zip(y_chunks) {
+        for ((part, &x), &y) in parts.iter_mut().zip(x).zip(y) {
+            *part += f(x, y);
+        }
+    }
+    for ((part, &x), &y) in parts.iter_mut().zip(x_rest).zip(y_rest) {
+        *part += f(x, y);
+    }
+    total(parts)
+}
+
+/// The parts together, in halves: an order that vectorises.
+#[inline(always)]
+fn total<T: Real>(mut parts: [T; PARTS]) -> T {
     let mut width = PARTS / 2;
     while width > 0 {
         for j in 0..width {
@@ -90,8 +110,8 @@ fn sum_of<T: Real>(len: usize, f: impl Fn(usize) -> T) -> T {
 #[inline(always)]
 fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
     let n = T::from_real(1.0 / x.len() as f64);
-    let mean = sum_of(x.len(), |i| x[i]) * n;
-    let var = sum_of(x.len(), |i| (x[i] - mean) * (x[i] - mean)) * n;
+    let mean = sum_of(x, |x| x) * n;
+    let var = sum_of(x, |x| (x - mean) * (x - mean)) * n;
     (mean, T::from_real(1.0) / (var + T::from_real(eps)).square_root())
 }
 
@@ -208,20 +228,20 @@ versions! {
     pub fn softmax(p: &mut [T], width: usize) {
         for row in p.chunks_exact_mut(width) {
             let mut tops = [row[0]; PARTS];
-            let chunks = row.chunks_exact(PARTS);
-            for (top, &x) in tops.iter_mut().zip(chunks.remainder()) {
-                *top = top.larger(x);
-            }
+            let (chunks, rest) = row.as_chunks::<PARTS>();
             for chunk in chunks {
                 for (top, &x) in tops.iter_mut().zip(chunk) {
                     *top = top.larger(x);
                 }
             }
+            for (top, &x) in tops.iter_mut().zip(rest) {
+                *top = top.larger(x);
+            }
             let top = tops.iter().copied().fold(row[0], T::larger);
             for x in row.iter_mut() {
                 *x = (*x - top).exponential_of_negative();
             }
-            let factor = T::from_real(1.0) / sum_of(width, |i| row[i]);
+            let factor = T::from_real(1.0) / sum_of(row, |x| x);
             for x in row.iter_mut() {
                 *x *= factor;
             }
@@ -231,7 +251,7 @@ versions! {
     /// `dp ← p·(dp − Σ dp·p)` for each row of `width`.
     pub fn softmax_grad(p: &[T], dp: &mut [T], width: usize) {
         for (p, dp) in p.chunks_exact(width).zip(dp.chunks_exact_mut(width)) {
-            let dot = sum_of(width, |i| p[i] * dp[i]);
+            let dot = sum_of_pairs(p, dp, |p, dp| p * dp);
             for (dp, &p) in dp.iter_mut().zip(p) {
                 *dp = p * (*dp - dot);
             }
@@ -259,8 +279,8 @@ versions! {
             for ((dx, &dy), &gamma) in dx.iter_mut().zip(dy).zip(gamma) {
                 *dx = dy * gamma;
             }
-            let mean_g = sum_of(width, |i| dx[i]) * n;
-            let slope = sum_of(width, |i| dx[i] * (x[i] - mean)) * rstd * n * rstd;
+            let mean_g = sum_of(dx, |g| g) * n;
+            let slope = sum_of_pairs(dx, x, |g, x| g * (x - mean)) * rstd * n * rstd;
             for (dx, &x) in dx.iter_mut().zip(x) {
                 *dx = rstd * (*dx - mean_g - (x - mean) * slope);
             }
@@ -281,8 +301,7 @@ versions! {
     /// `Σ max(x, 0) − x·y + ln(1 + e^(−|x|))`, weighted where `y` is 0.
     pub fn cross_entropy(x: &[T], y: &[T], background: T) -> T {
         let one = T::from_real(1.0);
-        sum_of(x.len(), |i| {
-            let (x, y) = (x[i], y[i]);
+        sum_of_pairs(x, y, |x, y| {
             let size = x.larger(-x);
             let loss = x.larger(T::ZERO) - x * y + (-size).exponential_of_negative().ln_1p_of_unit();
             let weight = if y > T::ZERO { one } else { background };
