@@ -88,14 +88,7 @@ for (const [name, weights] of [["small", env.smallWeights], ["shipped", join(env
       execFileSync(env.command, ["segment", "--model", weights, "--device", "cpu", at("photo.png"), ...prompts, "--out", at(`${index}.png`)]);
     }
     for (const [index, { data }] of page.entries()) {
-      const native = await visit.page.evaluate(async (base64) => {
-        const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-        const bitmap = await createImageBitmap(new Blob([bytes]));
-        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-        context.drawImage(bitmap, 0, 0);
-        const { data: rgba } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-        return Array.from({ length: rgba.length / 4 }, (_, i) => (rgba[4 * i] > 127 ? 1 : 0));
-      }, readFileSync(at(`${index}.png`)).toString("base64"));
+      const native = await visit.pixels(readFileSync(at(`${index}.png`)));
       const same = agreement(data, native);
       t.diagnostic(`object ${index + 1}: ${(100 * same).toFixed(3)} % of pixels agree`);
       assert.ok(same >= 0.999, `object ${index + 1}: ${same}`);

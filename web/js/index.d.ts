@@ -50,6 +50,8 @@ export interface PredictOptions {
   maxSide?: number;
   /** Whether to look again, closer, at a small object, which costs another encode; false unless told. */
   crop?: boolean;
+  /** Whether the result has the model's logits; false unless told. */
+  logits?: boolean;
   signal?: AbortSignal;
 }
 
@@ -62,6 +64,8 @@ export interface Result {
   /** x0, y0, x1, y1 around the mask's pixels; null when there are none. */
   box: [number, number, number, number] | null;
   ms: number;
+  /** Before refinement, where asked for: positive is inside. They lie over `box`, pixels of the image. */
+  logits?: { side: number; data: Float32Array; box: [number, number, number, number] };
 }
 
 export interface DeviceInfo {
@@ -91,6 +95,8 @@ export interface ModelInfo {
 }
 
 export interface ImageInfo { width: number; height: number; ms: number }
+/** The encoder's output, `tokens` rows of `width`: the class token, then a token a patch, row by row. */
+export interface Embedding { tokens: number; width: number; data: Float32Array }
 export interface AttentionMap { width: number; height: number; values: Float32Array; layer: number; heads: number; layers: number }
 export interface Reconstruction {
   side: number;
@@ -101,7 +107,8 @@ export interface Reconstruction {
 export interface RegionMap { width: number; height: number; labels: Uint32Array; count: number }
 export interface ExportObject { name: string; colour?: string; mask: Mask; score?: number; category?: string }
 export interface LabelMap { width: number; height: number; labels: Uint16Array }
-export interface Stats { wasmBytes: number; handles: number; lastEncodeMs: number; lastPredictMs: number }
+/** `lastModelMs` is the model's share of `lastEncodeMs`. */
+export interface Stats { wasmBytes: number; handles: number; lastEncodeMs: number; lastModelMs: number; lastPredictMs: number }
 
 /** `detail` of a `device` event: the new device; its `reason` says why it changed. */
 export type DeviceEvent = CustomEvent<DeviceInfo>;
@@ -125,6 +132,8 @@ export class Segmenter extends EventTarget {
   predict(prompts: Prompts, options?: PredictOptions): Promise<Result>;
   /** Several objects in one pass. */
   predict(prompts: Prompts[], options?: PredictOptions): Promise<Result[]>;
+  /** What the encoder makes of the image. */
+  embedding(): Promise<Embedding>;
   /** How much the patch under a point attends to every other; `layer` counts from 0, the last unless told. */
   attention(o: { x: number; y: number; layer?: number; head?: number | 'mean' }): Promise<AttentionMap>;
   /** Masks the image, and lets the model fill in what is missing. */

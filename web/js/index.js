@@ -88,6 +88,10 @@ export class Segmenter extends EventTarget {
     return several ? results : results[0];
   }
 
+  async embedding() {
+    return this.#link.request("embedding", () => ({ args: {} }));
+  }
+
   async attention(o) {
     const args = checkedTarget(o);
     return this.#link.request("attention", () => ({ args }));

@@ -63,7 +63,7 @@ export function checkedMask(mask, where) {
 }
 
 /** @param {any} options */
-export function checkedOptions({ granularity = 0, refine = {}, maxSide, crop }) {
+export function checkedOptions({ granularity = 0, refine = {}, maxSide, crop, logits = false }) {
   numbers({ granularity }, "granularity");
   if (granularity < -1 || granularity > 1) {
     throw failure("prompt-granularity", `granularity ${granularity} does not lie between -1 (part) and 1 (whole).`);
@@ -73,7 +73,7 @@ export function checkedOptions({ granularity = 0, refine = {}, maxSide, crop }) 
   if (maxSide !== undefined && !(Number.isInteger(maxSide) && maxSide > 0)) {
     throw failure("prompt-max-side", `maxSide ${maxSide} is no number of pixels.`);
   }
-  return { granularity, refine: { edges, connected: Boolean(connected), holes: Boolean(holes) }, maxSide, crop };
+  return { granularity, refine: { edges, connected: Boolean(connected), holes: Boolean(holes) }, maxSide, crop, logits: Boolean(logits) };
 }
 
 /** @param {any} target of attention */

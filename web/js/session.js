@@ -22,7 +22,7 @@ export class Session {
   #device = null;
   #gpu = null;
   #lastLoss = -Infinity;
-  #timings = { lastEncodeMs: 0, lastPredictMs: 0 };
+  #timings = { lastEncodeMs: 0, lastModelMs: 0, lastPredictMs: 0 };
   /** Set by the worker: runs work after what is under way. */
   inTurn = (work) => work();
 
@@ -49,6 +49,7 @@ export class Session {
     setDevice: (args) => this.#setDevice(args),
     setImage: (args, context) => this.#setImage(args, context),
     predict: (args) => this.#predict(args),
+    embedding: () => this.#embedding(),
     attention: (args) => this.#attention(args),
     reconstruct: (args) => this.#reconstruct(args),
     regions: (args) => this.#regions(args),
@@ -254,7 +255,10 @@ export class Session {
     const { width, height } = await this.#read({ bitmap, pixels }, signal);
     // With this the image can be given to another engine.
     const image = { width, height, pixels: reader.endImage() };
+    const began = performance.now();
     await this.#on((engine) => (engine === reader ? engine.encode() : restored(engine, image)));
+    this.#timings.lastModelMs = performance.now() - began;
+    this.#engine.prepare();
     this.#image = image;
     const ms = performance.now() - start;
     this.#timings.lastEncodeMs = ms;
@@ -274,12 +278,24 @@ export class Session {
     this.#needImage();
     const start = performance.now();
     const masks = objects.map(({ mask }) => mask);
-    const prompts = JSON.stringify(objects.map(({ mask, ...rest }) => rest));
-    const made = await this.#on((engine) => engine.predict(prompts, masks, JSON.stringify(options)));
+    const prompts = JSON.stringify(objects.map(({ mask, ...others }) => others));
+    const { logits: wanted, ...rest } = options;
+    const made = await this.#on((engine) => engine.predict(prompts, masks, JSON.stringify(rest)));
     const ms = performance.now() - start;
     this.#timings.lastPredictMs = ms;
-    const result = made.map(({ width, height, data, score, area, box }) => ({ mask: { width, height, data }, score, area, box, ms }));
-    return { result, transfer: result.map(({ mask }) => mask.data.buffer) };
+    const result = made.map(({ width, height, data, logits, seen, ...facts }) => ({
+      mask: { width, height, data },
+      ...facts,
+      ms,
+      ...(wanted ? { logits: { side: Math.sqrt(logits.length), data: logits, box: seen } } : {}),
+    }));
+    return { result, transfer: result.flatMap(({ mask, logits }) => [mask.data.buffer, ...(logits ? [logits.data.buffer] : [])]) };
+  }
+
+  async #embedding() {
+    this.#needImage();
+    const result = await this.#on(async (engine) => engine.embedding());
+    return { result, transfer: [result.data.buffer] };
   }
 
   async #attention({ x, y, layer, head }) {

@@ -135,7 +135,27 @@ impl Engine {
     /// Those of the device.
     pub async fn encode(&mut self) -> Thrown<()> {
         let image = self.read.take().ok_or_else(|| thrown(Error::Image("no image was read".into())))?;
-        self.predictor.set_working_image(image).await.map(drop).map_err(thrown)
+        self.predictor.encode_image(image).await.map(drop).map_err(thrown)
+    }
+
+    /// Works out what refinement needs of the image, so that the first prediction need not.
+    pub fn prepare(&self) {
+        self.predictor.prepare();
+    }
+
+    /// The encoder's tokens of the image, the class token first: `{ tokens, width, data }`.
+    ///
+    /// # Errors
+    /// `image` without one.
+    pub fn embedding(&self) -> Thrown<Object> {
+        let latent = self.predictor.latent().ok_or_else(no_image).map_err(thrown)?;
+        let values = latent.to_f32();
+        let width = latent.shape().last().copied().unwrap_or(1);
+        Ok(object([
+            ("tokens", number(values.len() / width.max(1))),
+            ("width", number(width)),
+            ("data", Float32Array::from(&values[..]).into()),
+        ]))
     }
 
     /// Takes over an image of `width` x `height` pixels that another engine has read, and encodes it.
@@ -148,8 +168,8 @@ impl Engine {
         self.encode().await
     }
 
-    /// Masks of objects: an array of `{ width, height, data, score, area, box }`, the last two in
-    /// pixels of the image.
+    /// Masks of objects: an array of `{ width, height, data, score, area, box, logits, seen }`; area,
+    /// box and the rectangle over which the logits lie in pixels of the image.
     ///
     /// # Errors
     /// `prompt` for what cannot be, and those of the device.
@@ -255,7 +275,7 @@ impl Engine {
     }
 
     fn image(&self) -> Result<&WorkingImage> {
-        self.predictor.working_image().ok_or_else(|| Error::Image("there is none: set one first".into()))
+        self.predictor.working_image().ok_or_else(no_image)
     }
 
     fn full_size(&self) -> Result<(usize, usize)> {
@@ -263,9 +283,13 @@ impl Engine {
     }
 }
 
+fn no_image() -> Error {
+    Error::Image("there is none: set one first".into())
+}
+
 /// One object's result. Area and box are those of the image, whatever the size of the mask.
 fn result(prediction: Prediction, (width, height): (usize, usize)) -> JsValue {
-    let Prediction { mask, score, .. } = prediction;
+    let Prediction { mask, score, logits, area: seen } = prediction;
     let (w, h) = (mask.width(), mask.height());
     let (across, down) = (width as f64 / w as f64, height as f64 / h as f64);
     let area = (mask.area() as f64 * across * down).round();
@@ -283,6 +307,8 @@ fn result(prediction: Prediction, (width, height): (usize, usize)) -> JsValue {
         ("score", JsValue::from(f64::from(score))),
         ("area", JsValue::from(area)),
         ("box", bounds.map_or(JsValue::NULL, JsValue::from)),
+        ("logits", Float32Array::from(&logits[..]).into()),
+        ("seen", [seen.x0, seen.y0, seen.x1, seen.y1].map(JsValue::from).iter().collect::<Array>().into()),
     ])
     .into()
 }

@@ -3,6 +3,7 @@
 //! Coordinates are pixels of the image as a person sees it (upright, full resolution): x to the
 //! right, y down, the middle of the first pixel at (0.5, 0.5), the image's corner at (0, 0).
 
+mod asked;
 mod check;
 pub mod distance;
 pub mod export;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::asked::{Asked, Encoded, Look, Seen, at_full_size};
 use super::check::checked;
 use super::fill::fill_visible;
 use super::look::Looked;
-use super::options::{CropMode, PredictOptions, PredictorOptions};
-use super::refine::{RefineCache, RefineInput, refine, upscale};
+use super::options::{PredictOptions, PredictorOptions};
 use super::region_map::{Grid, RegionMap};
 use super::view::View;
 use super::{Mask, ObjectPrompts, Rect, RgbView, WorkingImage, WorkingImageBuilder};
@@ -20,17 +20,6 @@ use crate::tensor::HostTensor;
 /// Compiled programs kept for each kind: a program is compiled for a number of patches or objects,
 /// and people come back to the numbers that they used last.
 const KEPT_PROGRAMS: usize = 8;
-/// Encoded crops kept.
-const KEPT_CROPS: usize = 4;
-/// A crop is this many times as long as its object.
-const CROP_MARGIN: f32 = 2.0;
-/// An object shorter than this share of its image is small.
-const SMALL: f32 = 0.25;
-/// Crops lie on a raster this fine, as a share of their length, so that further clicks on one object
-/// meet a crop that is there already.
-const CROP_RASTER: f32 = 0.25;
-/// Shortest side of a crop, pixels: below it there is nothing left to enlarge.
-const LEAST_CROP: f32 = 32.0;
 
 /// What came of setting an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,32 +45,6 @@ pub struct Prediction {
     pub logits: Vec<f32>,
     /// Where the logits lie, in pixels of the image.
     pub area: Rect,
-}
-
-/// A view of the image, encoded.
-#[derive(Debug)]
-struct Encoded {
-    view: View,
-    latent: HostTensor,
-    memory: Option<HostTensor>,
-}
-
-/// The image that is asked about.
-struct Seen {
-    working: WorkingImage,
-    cache: RefineCache,
-    whole: Encoded,
-    /// Most recent last.
-    crops: VecDeque<Encoded>,
-}
-
-impl std::fmt::Debug for Seen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seen")
-            .field("full", &self.working.full_size())
-            .field("crops", &self.crops.len())
-            .finish()
-    }
 }
 
 /// Programs compiled for a number, the most recent last.
@@ -220,14 +183,30 @@ impl Predictor {
     /// # Errors
     /// Those of the device; then there is no image.
     pub async fn set_working_image(&mut self, working: WorkingImage) -> Result<ImageReport> {
+        let report = self.encode_image(working).await?;
+        self.prepare();
+        Ok(report)
+    }
+
+    /// The same without [`Predictor::prepare`], for who wants the model's part alone, or sooner.
+    ///
+    /// # Errors
+    /// Those of the device; then there is no image.
+    pub async fn encode_image(&mut self, working: WorkingImage) -> Result<ImageReport> {
         (self.seen, self.looked) = (None, None);
         let view = View::whole(&working, self.config.img_size, self.options.fit);
         let whole = self.encode(&working, view).await?;
         let (width, height) = working.full_size();
         let (working_width, working_height) = (working.width(), working.height());
-        let cache = RefineCache::new(&working);
-        self.seen = Some(Seen { working, cache, whole, crops: VecDeque::new() });
+        self.seen = Some(Seen::new(working, whole));
         Ok(ImageReport { width, height, working_width, working_height })
+    }
+
+    /// Works out what refinement needs of the image, once; otherwise the first prediction does.
+    pub fn prepare(&self) {
+        if let Some(seen) = &self.seen {
+            seen.refine_cache();
+        }
     }
 
     /// The image as the model and the refinement see it.
@@ -369,129 +348,6 @@ impl Predictor {
         asked.keep(encoded);
         let closer = logits?.pop().map(|logits| Look { logits, area: view.area() });
         Ok(closer.unwrap_or(look))
-    }
-}
-
-/// A request under way, with the image taken out of the predictor.
-struct Asked<'a> {
-    seen: Seen,
-    options: &'a PredictOptions,
-}
-
-/// Logits `[S, S]` and where they lie in the working image.
-struct Look {
-    logits: Vec<f32>,
-    area: Rect,
-}
-
-impl Asked<'_> {
-    fn keep(&mut self, encoded: Encoded) {
-        if self.seen.crops.len() >= KEPT_CROPS {
-            self.seen.crops.pop_front();
-        }
-        self.seen.crops.push_back(encoded);
-    }
-
-    /// The part of the working image to look at again.
-    fn crop(&self, object: &ObjectPrompts, look: &Look, side: usize) -> Option<[usize; 4]> {
-        let image = &self.seen.working;
-        let (w, h) = (image.width() as f32, image.height() as f32);
-        let found = extent(object, look, side, self.options.granularity)?.intersection(&image.area());
-        let longest = (found.width() / w).max(found.height() / h);
-        match self.options.crop {
-            CropMode::Off => return None,
-            CropMode::Auto if longest > SMALL => return None,
-            _ => {}
-        }
-        let length = (CROP_MARGIN * found.width().max(found.height())).max(LEAST_CROP);
-        if length >= 0.9 * w.max(h) {
-            return None;
-        }
-        // A power of two of rasters: the length is as coarse as the place.
-        let length = 2f32.powf((length.log2() / CROP_RASTER).ceil() * CROP_RASTER);
-        let span = |from: f32, to: f32, side: f32| {
-            let raster = (CROP_RASTER * length).max(1.0);
-            let start = ((0.5 * (from + to) - 0.5 * length) / raster).round() * raster;
-            let start = start.clamp(0.0, (side - length).max(0.0)) as usize;
-            (start, (length as usize).min(side as usize - start).max(1))
-        };
-        let (x, width) = span(found.x0, found.x1, w);
-        let (y, height) = span(found.y0, found.y1, h);
-        Some([x, y, width, height])
-    }
-
-    fn finish(&self, object: &ObjectPrompts, look: Look, side: usize) -> Prediction {
-        let seen = &self.seen;
-        let input = RefineInput {
-            image: &seen.working,
-            cache: &seen.cache,
-            logits: &look.logits,
-            side,
-            area: look.area,
-            prompts: object,
-            granularity: self.options.granularity,
-        };
-        let mask = refine(&input, &self.options.refine);
-        let (width, height) = limited(seen.working.full_size(), self.options.max_side);
-        let mask = match width < mask.width() {
-            true => mask.resized(width, height),
-            false => upscale(&mask, width, height),
-        };
-        let score = score(&look.logits, self.options.granularity);
-        let area = at_full_size(look.area, &seen.working);
-        Prediction { mask, score, logits: look.logits, area }
-    }
-}
-
-/// A rectangle of the working image in pixels of the image.
-fn at_full_size(area: Rect, image: &WorkingImage) -> Rect {
-    let (sx, sy) = image.scale();
-    Rect { x0: area.x0 / sx, y0: area.y0 / sy, x1: area.x1 / sx, y1: area.y1 / sy }
-}
-
-/// The box around what a first look found and around the positive prompts, in the working image.
-fn extent(object: &ObjectPrompts, look: &Look, side: usize, bias: f32) -> Option<Rect> {
-    let area = look.area;
-    let (sx, sy) = (area.width() / side as f32, area.height() / side as f32);
-    let clicks = object.clicks.iter().filter(|c| c.positive).map(|c| [c.x, c.y]);
-    let scribbles = object.scribbles.iter().filter(|s| s.positive).flat_map(|s| s.points.iter().copied());
-    let mut places: Vec<[f32; 2]> = clicks.chain(scribbles).collect();
-    if let Some(rect) = super::check::common(&object.boxes) {
-        // A box says it all.
-        return Some(rect);
-    }
-    // Only what hangs together with a prompt would count; the whole find is a cautious guess.
-    let found = Mask::from_fn(side, side, |x, y| look.logits[y * side + x] + bias > 0.0);
-    if let Some(b) = found.bounding_box() {
-        let at = |x: u32, y: u32| [area.x0 + x as f32 * sx, area.y0 + y as f32 * sy];
-        places.extend([at(b.x, b.y), at(b.x + b.width, b.y + b.height)]);
-    }
-    let first = *places.first()?;
-    let start = Rect { x0: first[0], y0: first[1], x1: first[0], y1: first[1] };
-    Some(places.iter().fold(start, |r, &[x, y]| Rect {
-        x0: r.x0.min(x),
-        y0: r.y0.min(y),
-        x1: r.x1.max(x),
-        y1: r.y1.max(y),
-    }))
-}
-
-/// Mean probability of the pixels above the threshold.
-fn score(logits: &[f32], bias: f32) -> f32 {
-    let inside = logits.iter().filter(|&&l| l + bias > 0.0);
-    let (sum, count) = inside.fold((0.0, 0u32), |(sum, n), l| (sum + 1.0 / (1.0 + (-l).exp()), n + 1));
-    if count == 0 { 0.0 } else { sum / count as f32 }
-}
-
-/// The size whose longer side is at most `limit`.
-fn limited((width, height): (usize, usize), limit: Option<usize>) -> (usize, usize) {
-    let longer = width.max(height);
-    match limit {
-        Some(limit) if limit < longer => {
-            let scaled = |side: usize| ((side * limit + longer / 2) / longer).max(1);
-            (scaled(width), scaled(height))
-        }
-        _ => (width, height),
     }
 }
 

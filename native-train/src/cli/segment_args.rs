@@ -51,6 +51,9 @@ pub(crate) struct SegmentArgs {
     /// All objects in one picture: 0, or the number of the object (16-bit grey)
     #[arg(long, value_name = "PNG", group = "outputs", help_heading = "Output")]
     pub(crate) label_map: Option<PathBuf>,
+    /// The encoder's tokens (`latent`) and each object's logits (`logits.1`, …) before refinement
+    #[arg(long, value_name = "FILE.safetensors", group = "outputs", help_heading = "Output")]
+    pub(crate) tensors: Option<PathBuf>,
     /// How edges are found
     #[arg(long, value_enum, default_value = "graph-cut")]
     pub(crate) edges: EdgesName,

@@ -307,6 +307,18 @@ export class Visit {
     await this.by("toast").filter({ hasText: pattern }).first().waitFor({ timeout });
   }
 
+  /** A mask's picture as 0 and 1, row by row. @param {Buffer} png @returns {Promise<number[]>} */
+  async pixels(png) {
+    return this.page.evaluate(async (base64) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const bitmap = await createImageBitmap(new Blob([bytes]));
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+      context.drawImage(bitmap, 0, 0);
+      const { data: rgba } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+      return Array.from({ length: rgba.length / 4 }, (_, i) => (rgba[4 * i] > 127 ? 1 : 0));
+    }, png.toString("base64"));
+  }
+
   /** For people to look at. @param {string} name */
   async screenshot(name) {
     mkdirSync(SCREENS, { recursive: true });

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, Rgba, RgbaImage};
-use rmae_core::exec::Precision;
+use rmae_core::exec::{Precision, Tensors};
 use rmae_core::prompt::export::{CocoImage, CocoObject, SvgObject, coco_json, label_map, svg};
 use rmae_core::prompt::refine::{Edges, RefineOptions};
 use rmae_core::prompt::{
     Mask, ObjectPrompts, PredictOptions, Prediction, Predictor, PredictorOptions, RgbView,
 };
+use rmae_core::tensor::HostTensor;
 use rmae_train::TrainError;
-use rmae_train::checkpoint::{load_model, write_atomically};
+use rmae_train::checkpoint::{load_model, write_atomically, write_tensors_file};
 use rmae_train::data::{DataError, decode};
 use rmae_train::device::{DeviceRequest, select_device};
 
@@ -36,17 +37,34 @@ pub(crate) fn run(args: &SegmentArgs, ordered: &[Prompt], device: &DeviceRequest
     let (model, weights) = load_model(&args.model.model)?;
     let device = select_device(device, Precision::F32)?;
     let settings = PredictorOptions { side: args.side, fit: args.fit.into(), ..PredictorOptions::default() };
-    let made = pollster::block_on(async {
+    let (made, latent) = pollster::block_on(async {
         let mut predictor = Predictor::new(&model, &weights, &device, settings).await?;
         let view = RgbView::new(photo.width() as usize, photo.height() as usize, photo.as_raw())?;
         predictor.set_image(view).await?;
         let prompts: Vec<ObjectPrompts> = objects.iter().map(|o| o.prompts.clone()).collect();
-        predictor.predict(&prompts, &options(args)).await
+        let made = predictor.predict(&prompts, &options(args)).await?;
+        Ok::<_, anyhow::Error>((made, predictor.latent().cloned()))
     })?;
+    if let Some(path) = &args.tensors {
+        write_tensors_file(path, &tensors(latent, &made)?)?;
+        complain!("wrote {}", path.display());
+    }
     for (object, prediction) in objects.iter().zip(&made) {
         complain!("{}", summary(object, prediction));
     }
     Output { args, photo: &photo, objects: &objects, made: &made }.write()
+}
+
+/// What the model itself said: `latent [1, L+1, D]` and, for each object, `logits.N [S, S]`.
+fn tensors(latent: Option<HostTensor>, made: &[Prediction]) -> anyhow::Result<Tensors> {
+    let mut tensors = Tensors::new();
+    tensors.extend(latent.map(|latent| ("latent".into(), latent)));
+    for (index, prediction) in made.iter().enumerate() {
+        let side = prediction.logits.len().isqrt();
+        let logits = HostTensor::f32(&[side, side], prediction.logits.clone())?;
+        tensors.insert(format!("logits.{}", index + 1), logits);
+    }
+    Ok(tensors)
 }
 
 fn options(args: &SegmentArgs) -> PredictOptions {
