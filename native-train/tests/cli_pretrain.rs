@@ -213,6 +213,49 @@ fn prompts_are_learnt_from_and_a_resumed_run_sees_the_same_ones() {
 }
 
 #[test]
+fn tuning_sees_whole_images_and_learns_from_its_errors_and_a_resumed_run_does_the_same() {
+    let place = Place::new(10);
+    place.pretrain("first", &["--steps", "2"]).ok();
+    let args = ["--init", "first", "--steps", "24", "--checkpoint-every", "5", "--corrective", "0.5"];
+    place.tune("whole", &args).ok();
+    let mut child = place.command(&place.tune_args("halves", &args)).spawn().unwrap();
+    place.wait_for_step("halves", 7);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.rmae(&["tune", "--out", "halves", "--resume", "--device", "cpu"]).ok();
+    assert_eq!(place.losses("whole"), place.losses("halves"));
+    for record in place.metrics("whole") {
+        let loss = |key: &str| record[key].as_f64().unwrap();
+        assert!(record["mae_loss"].is_null() && loss("dice_loss") > 0.0, "{record}");
+        assert!((loss("loss") - loss("region_loss") - loss("dice_loss")).abs() < 1e-5, "{record}");
+    }
+    // The first batches differ in nothing but the corrections.
+    place.tune("alone", &[&args[..6], &["--corrective", "0"]].concat()).ok();
+    assert_ne!(place.losses("whole"), place.losses("alone"));
+    // What is not tuned is kept.
+    let model = |run: &str| rmae_train::checkpoint::load_model(&place.path(run)).unwrap();
+    let ((_, before), (config, after)) = (model("first"), model("whole"));
+    assert!(config.use_mae_loss);
+    assert_eq!(before["decoder_pred.weight"], after["decoder_pred.weight"]);
+    assert_ne!(before["region_pred.1.weight"], after["region_pred.1.weight"]);
+    let written = fs::read_to_string(place.path("whole/config.toml")).unwrap();
+    assert!(written.contains("whole_image = true") && written.contains("dice_weight = 1.0"), "{written}");
+}
+
+#[test]
+fn tuning_says_what_it_needs() {
+    let place = Place::new(4);
+    place.tune("run", &["--steps", "1"]).fails(3, &["init", "--init"]);
+    place.pretrain("first", &["--steps", "1"]).ok();
+    place.tune("run", &["--init", "first", "--prompts", "false"]).fails(3, &["prompts = false"]);
+    place.tune("run", &["--init", "first", "--corrective", "1.5"]).fails(3, &["corrective = 1.5"]);
+    place.pretrain("run", &["--steps", "1", "--dice-weight", "1"]).fails(3, &["dice_weight", "rmae tune"]);
+    place.pretrain("masked", &["--steps", "1", "--prompts", "--dice-weight", "0.5"]).ok();
+    let record = &place.metrics("masked")[0];
+    assert!(record["mae_loss"].is_f64() && record["dice_loss"].is_f64(), "{record}");
+}
+
+#[test]
 fn prompts_need_regions() {
     let place = Place::new(4);
     let ran = place.pretrain("run", &["--objective", "mae", "--num-region", "0", "--prompts", "true"]);

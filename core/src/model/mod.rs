@@ -16,7 +16,7 @@ pub use inference::{decoder_graph, image_graph, query_graph};
 pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};
 pub use positions::{position_table, tables_at};
-pub use tuning::tuning_graph;
+pub use tuning::{TuningOptions, tuning_graph};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -95,6 +95,8 @@ pub(crate) struct Inputs {
     pub(crate) ids_restore: NodeId,
     /// When tuning on prompts: what they show.
     pub(crate) shown: Option<Shown>,
+    /// When tuning on prompts: whether no patch of the image is removed.
+    pub(crate) whole: bool,
 }
 
 impl Inputs {
@@ -107,6 +109,7 @@ impl Inputs {
             ids_shuffle: g.index_input("ids_shuffle", &[batch, l]),
             ids_restore: g.index_input("ids_restore", &[batch, l]),
             shown: None,
+            whole: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{Inputs, decoders, pixel};
 use crate::config::{ModelConfig, RegionDecoder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
+use crate::ops::dice::RegionDice;
 use crate::ops::elementwise::{Add, Reshape};
 use crate::ops::linear::Linear;
 use crate::ops::losses::RegionBce;
@@ -16,22 +17,49 @@ use crate::ops::tokens::{GatherTokens, SliceTokens};
 /// Encoder, neck and decoder of regions, and their loss; sets the outputs `pixel_memory` and
 /// `pred_region_logits`, returns `region_loss`.
 pub(crate) fn branch(g: &mut Graph, config: &ModelConfig, inputs: &Inputs, latent: NodeId) -> Result<NodeId> {
+    let made = predicted(g, config, inputs, latent)?;
+    cross_entropy(g, config, inputs, &made)
+}
+
+/// Regions as patches, `[B, k, L, p²]`.
+pub(crate) struct Predicted {
+    logits: NodeId,
+    target: NodeId,
+}
+
+/// The branch without its loss.
+pub(crate) fn predicted(
+    g: &mut Graph, config: &ModelConfig, inputs: &Inputs, latent: NodeId,
+) -> Result<Predicted> {
     let regions = inputs.regions.ok_or_else(|| Error::Tensor {
         name: "regions".into(),
         problem: "the region branch needs region maps".into(),
     })?;
-    let (b, k, l) = (inputs.batch, config.num_region, config.num_patches());
     let queries = queries(g, config, inputs, regions)?;
-    let memory = neck(g, config, inputs, latent)?;
+    let memory = match inputs.whole {
+        true => whole_image_neck(g, config, inputs.batch, latent)?,
+        false => neck(g, config, inputs, latent)?,
+    };
     g.set_output("pixel_memory", memory);
     let logits = decoders::decode(g, config, queries, memory)?;
     g.set_output("pred_region_logits", logits);
-    let p2 = config.patch_size * config.patch_size;
-    let target = target_patches(g, config, regions, &[b, k, l, p2])?;
+    let target = target_patches(g, config, inputs.batch, regions)?;
+    Ok(Predicted { logits, target })
+}
+
+/// The `region_loss`, over the patches that the region encoder did not see.
+pub(crate) fn cross_entropy(
+    g: &mut Graph, config: &ModelConfig, inputs: &Inputs, made: &Predicted,
+) -> Result<NodeId> {
     // What a prompt shows is no random share of the truth: there, too, the prediction is scored.
     let visible = if inputs.shown.is_some() { 0 } else { config.visible_region_patches() };
     let op = RegionBce { visible, background_weight: config.bg_loss_weight };
-    g.scoped("region_loss", |g| g.apply(op, &[logits, target, inputs.ids_restore]))
+    g.scoped("region_loss", |g| g.apply(op, &[made.logits, made.target, inputs.ids_restore]))
+}
+
+/// The `dice_loss`, over all patches.
+pub(crate) fn dice(g: &mut Graph, made: &Predicted) -> Result<NodeId> {
+    g.scoped("dice_loss", |g| g.apply(RegionDice, &[made.logits, made.target]))
 }
 
 /// One query a region, `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`), from the visible patches of the
@@ -63,11 +91,14 @@ fn region_patches(g: &mut Graph, config: &ModelConfig, regions: NodeId) -> Resul
     g.apply(Patchify { patch: config.patch_size, layout, subtract: 0.5 }, &[maps])
 }
 
-fn target_patches(g: &mut Graph, config: &ModelConfig, regions: NodeId, shape: &[usize]) -> Result<NodeId> {
+/// The true regions as patches, `[B, k, L, p²]`.
+fn target_patches(g: &mut Graph, config: &ModelConfig, batch: usize, regions: NodeId) -> Result<NodeId> {
+    let p2 = config.patch_size * config.patch_size;
     let maps = as_images(g, config, regions, 1)?;
     let layout = PatchLayout::ChannelsFirst;
     let target = g.apply(Patchify { patch: config.patch_size, layout, subtract: 0.0 }, &[maps])?;
-    g.apply(Reshape { shape: shape.to_vec() }, &[target])
+    let shape = vec![batch, config.num_region, config.num_patches(), p2];
+    g.apply(Reshape { shape }, &[target])
 }
 
 fn as_images(g: &mut Graph, config: &ModelConfig, regions: NodeId, channels: usize) -> Result<NodeId> {

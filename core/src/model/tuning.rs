@@ -15,31 +15,58 @@ pub(crate) struct Shown {
     pub(crate) keep: usize,
 }
 
+/// How a model is tuned on prompts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TuningOptions {
+    /// Patches of each region that its encoder is shown.
+    pub keep: usize,
+    /// Whether the model sees whole images, as it does when it is used; then there is no pixel loss.
+    /// Otherwise images are masked as in pre-training.
+    pub whole_image: bool,
+    /// Weight of the soft Dice loss beside the cross-entropy; 0 leaves it out.
+    pub dice_weight: f64,
+}
+
 /// The graph of one tuning step on `batch` images, gradients included: as [`super::training_graph`],
 /// but the region encoder sees, of each region, the first `keep` patches of `prompt_ids [B·k, L]`
 /// in `prompt_maps [B·k, 1, S, S]`, and the region loss is over all patches, the shown ones included.
 ///
+/// Outputs are `loss`, `region_loss`, `dice_loss` (where it counts), `mae_loss` (of masked images, where
+/// the model has pixels) and `pred_region_logits [B, k, L, p²]`.
+///
 /// # Errors
 /// [`crate::Error::Config`] for a configuration that cannot be, [`crate::Error::Unsupported`] for
 /// one that takes no prompts.
-pub fn tuning_graph(config: &ModelConfig, batch: usize, keep: usize, recompute: Recompute) -> Result<Graph> {
+pub fn tuning_graph(
+    config: &ModelConfig, batch: usize, options: &TuningOptions, recompute: Recompute,
+) -> Result<Graph> {
     super::inference::check_prompts(config)?;
     let mut g = Graph::new();
     let (s, l, n) = (config.img_size, config.num_patches(), batch * config.num_region);
     let mut inputs = Inputs::new(&mut g, config, batch);
     let maps = g.input("prompt_maps", &[n, 1, s, s]);
     let ids = g.index_input("prompt_ids", &[n, l]);
-    inputs.shown = Some(Shown { maps, ids, keep });
-    let latent = pixel::encoder(&mut g, config, &inputs)?;
+    inputs.shown = Some(Shown { maps, ids, keep: options.keep });
+    inputs.whole = options.whole_image;
     let mut losses = vec![];
-    if config.use_mae_loss {
+    let latent = match options.whole_image {
+        true => pixel::whole_image_encoder(&mut g, config, inputs.image)?,
+        false => pixel::encoder(&mut g, config, &inputs)?,
+    };
+    if config.use_mae_loss && !options.whole_image {
         let loss = pixel::branch(&mut g, config, &inputs, latent)?;
         g.set_output("mae_loss", loss);
         losses.push((loss, config.mae_loss_weight));
     }
-    let loss = region::branch(&mut g, config, &inputs, latent)?;
+    let made = region::predicted(&mut g, config, &inputs, latent)?;
+    let loss = region::cross_entropy(&mut g, config, &inputs, &made)?;
     g.set_output("region_loss", loss);
     losses.push((loss, config.region_loss_weight));
+    if options.dice_weight > 0.0 {
+        let loss = region::dice(&mut g, &made)?;
+        g.set_output("dice_loss", loss);
+        losses.push((loss, options.dice_weight));
+    }
     let loss = weighted_sum(&mut g, &losses)?;
     g.set_output("loss", loss);
     gradient(&mut g, loss, recompute)?;
@@ -78,6 +105,10 @@ mod tests {
             num_region: 3,
             ..ModelConfig::default()
         }
+    }
+
+    fn masked(keep: usize) -> TuningOptions {
+        TuningOptions { keep, whole_image: false, dice_weight: 0.0 }
     }
 
     fn inputs() -> Tensors {
@@ -120,7 +151,7 @@ mod tests {
         let seen = config.visible_region_patches();
         let want = logits(&training_graph(&config, 1, Recompute::Nothing).unwrap(), &inputs());
         for times in [1, 3] {
-            let graph = tuning_graph(&config, 1, seen * times, Recompute::Nothing).unwrap();
+            let graph = tuning_graph(&config, 1, &masked(seen * times), Recompute::Nothing).unwrap();
             let have = logits(&graph, &shown_as_in_training(&config, times));
             let error = have.relative_error(&want);
             assert!(error < 1e-12, "{times} times: {error}");
@@ -131,7 +162,7 @@ mod tests {
     fn the_region_loss_counts_every_patch() {
         let config = small();
         let seen = config.visible_region_patches();
-        let graph = tuning_graph(&config, 1, seen, Recompute::Nothing).unwrap();
+        let graph = tuning_graph(&config, 1, &masked(seen), Recompute::Nothing).unwrap();
         let inputs = shown_as_in_training(&config, 1);
         let device = Device::cpu(Precision::F64);
         let weights = init_params(&config, 3).unwrap();
@@ -153,9 +184,45 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_image_gives_what_the_model_in_use_sees_and_dice_counts() {
+        let config = small();
+        let seen = config.visible_region_patches();
+        let options = TuningOptions { whole_image: true, dice_weight: 0.5, ..masked(seen) };
+        let graph = tuning_graph(&config, 1, &options, Recompute::Nothing).unwrap();
+        let inputs = shown_as_in_training(&config, 1);
+        let device = Device::cpu(Precision::F64);
+        let mut params = pollster::block_on(device.params(&init_params(&config, 3).unwrap())).unwrap();
+        let mut run = |graph: &Graph, fetch: &[&str]| {
+            let mut program = pollster::block_on(device.compile(graph, fetch, false)).unwrap();
+            pollster::block_on(program.run(&mut params, &inputs)).unwrap()
+        };
+        let fetch = ["loss", "region_loss", "dice_loss", "pixel_memory", "pred_region_logits"];
+        let out = run(&graph, &fetch);
+        let used = run(&super::super::image_graph(&config).unwrap(), &["pixel_memory"]);
+        assert!(out["pixel_memory"].relative_error(&used["pixel_memory"]) < 1e-12);
+        assert!(!graph.outputs().contains_key("mae_loss"));
+        let loss = out["region_loss"].scalar() + 0.5 * out["dice_loss"].scalar();
+        assert!((out["loss"].scalar() - loss).abs() < 1e-12);
+        let (logits, truth) = (out["pred_region_logits"].to_f64(), inputs["regions"].to_f64());
+        let dice = |k: usize| {
+            let (mut both, mut all) = (0.0, 0.0);
+            for at in 0..256 {
+                let (patch, pixel) = (at / 16, at % 16);
+                let (row, column) = (patch / 4 * 4 + pixel / 4, patch % 4 * 4 + pixel % 4);
+                let (p, t) =
+                    (1.0 / (1.0 + (-logits[k * 256 + at]).exp()), truth[k * 256 + row * 16 + column]);
+                (both, all) = (both + 2.0 * p * t, all + p + t);
+            }
+            1.0 - (both + 1.0) / (all + 1.0)
+        };
+        let want = (0..3).map(dice).sum::<f64>() / 3.0;
+        assert!((out["dice_loss"].scalar() - want).abs() < 1e-9, "{} {want}", out["dice_loss"].scalar());
+    }
+
+    #[test]
     fn models_that_take_no_prompt_are_refused() {
         let channel = ModelConfig { region_decoder: RegionDecoder::Channel, ..small() };
-        let error = tuning_graph(&channel, 1, 4, Recompute::Nothing).unwrap_err();
+        let error = tuning_graph(&channel, 1, &masked(4), Recompute::Nothing).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{error}");
     }
 }

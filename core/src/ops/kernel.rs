@@ -139,7 +139,7 @@ pub fn grid(groups: usize) -> [u32; 3] {
 /// Every kernel of the ops. A WGSL file that is missing here fails a test.
 #[must_use]
 pub fn all() -> Vec<&'static Kernel> {
-    use super::{attention, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
+    use super::{attention, dice, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
     vec![
         &elementwise::FILL,
         &elementwise::ADD,
@@ -175,6 +175,8 @@ pub fn all() -> Vec<&'static Kernel> {
         &losses::MASKED_MSE_GRAD,
         &losses::REGION_BCE,
         &losses::REGION_BCE_GRAD,
+        &dice::REGION_DICE,
+        &dice::REGION_DICE_GRAD,
     ]
 }
 

@@ -6,6 +6,7 @@
 //! crate knows single ops.
 
 pub mod attention;
+pub mod dice;
 mod direct;
 pub mod elementwise;
 pub mod kernel;

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rmae_core::model::{restore_ids, shuffle_ids};
 use rmae_core::ops::Op;
 use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
+use rmae_core::ops::dice::{RegionDice, RegionDiceGrad};
 use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Reshape, Scale};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
 use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
@@ -218,7 +219,9 @@ impl Cases {
             let op = RegionBce { visible, background_weight };
             self.add(op, &[Real(x.clone()), Binary(y.clone()), Shuffle(b, l)], &[0]);
             let op = RegionBceGrad { visible, background_weight };
-            self.add(op, &[Real(x), Binary(y), Shuffle(b, l), Real(vec![1])], &[]);
+            self.add(op, &[Real(x.clone()), Binary(y.clone()), Shuffle(b, l), Real(vec![1])], &[]);
+            self.add(RegionDice, &[Real(x.clone()), Binary(y.clone())], &[0]);
+            self.add(RegionDiceGrad, &[Real(x), Binary(y), Real(vec![1])], &[]);
         }
     }
 }

@@ -6,6 +6,7 @@ use rmae_core::exec::Tensors;
 use rmae_core::graph::{Graph, NodeId};
 use rmae_core::ops::Op;
 use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
+use rmae_core::ops::dice::{RegionDice, RegionDiceGrad};
 use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Scale};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
 use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
@@ -256,6 +257,9 @@ fn losses() -> Vec<Case> {
         let inputs = [logits, target, ids, one];
         cases.push(case("bce", RegionBce { visible, background_weight }, &inputs[..3]));
         cases.push(case("bce", RegionBceGrad { visible, background_weight }, &inputs));
+        let [logits, target, _, one] = inputs;
+        cases.push(case("dice", RegionDice, &[logits.clone(), target.clone()]));
+        cases.push(case("dice", RegionDiceGrad, &[logits, target, one]));
     }
     cases
 }

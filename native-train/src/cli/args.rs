@@ -28,6 +28,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train a model on folders of photos
     Pretrain(Box<PretrainArgs>),
+    /// Tune a trained model on clicks, boxes and scribbles (needs --init)
+    Tune(Box<PretrainArgs>),
     /// Show what a model is and what it costs
     Info(InfoArgs),
     /// List the devices that can compute, with their measured speed

@@ -31,6 +31,7 @@ fn dispatch(cli: Cli, ordered: &[segment_args::Prompt]) -> anyhow::Result<()> {
     set_threads(cli.threads)?;
     match cli.command {
         Command::Pretrain(args) => commands::pretrain::run(*args, &cli.device),
+        Command::Tune(args) => commands::pretrain::tune(*args, &cli.device),
         Command::Info(args) => commands::info::run(&args),
         Command::Devices => commands::devices::run(),
         Command::Regions(args) => commands::regions::run(&args),

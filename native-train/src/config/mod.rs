@@ -2,14 +2,16 @@
 
 mod file;
 mod options;
+mod tuning;
 
 use std::path::{Path, PathBuf};
 
-use rmae_core::config::{ModelConfig, Preset, RegionDecoder};
+use rmae_core::config::{ModelConfig, Preset};
 use rmae_core::optim::{AdamW, Schedule};
 
 pub use file::{read, to_text};
 pub use options::{ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset};
+pub use tuning::{Tuning, tune_defaults};
 
 use crate::checkpoint::load_model;
 use crate::data::{FelzenszwalbParams, LoaderConfig, RegionPolicy, RegionSource};
@@ -26,8 +28,8 @@ pub struct PretrainConfig {
     pub model: ModelConfig,
     /// Weights to start from; random ones where there are none.
     pub init: Option<PathBuf>,
-    /// Whether regions are shown by prompts ([`crate::train`]), not by random patches.
-    pub prompts: bool,
+    /// How regions are shown by prompts ([`crate::train`]); none: by random patches, as in pre-training.
+    pub tuning: Option<Tuning>,
     /// The loader.
     pub loader: LoaderConfig,
     /// Batches summed up before each update.
@@ -113,7 +115,7 @@ impl PretrainConfig {
         let per_step = loader.batch * accumulate;
         let config = Self {
             init: options.init.clone(),
-            prompts: resolve_prompts(&mut options, &model)?,
+            tuning: tuning::resolve(&mut options, &model)?,
             length: resolve_length(&mut options)?,
             warmup: resolve_warmup(&options)?,
             peak_lr: resolve_peak_lr(&mut options, per_step)?,
@@ -192,18 +194,6 @@ fn adjusted(
         )));
     }
     Ok(model)
-}
-
-/// Prompts show one region each, which the channel decoder's encoder cannot see apart.
-fn resolve_prompts(options: &mut PretrainOptions, model: &ModelConfig) -> Result<bool> {
-    let prompts = *options.prompts.get_or_insert(false);
-    if prompts && model.num_region == 0 {
-        return wrong("prompts", prompts, "the model has no regions; choose --objective rmae or rae");
-    }
-    if prompts && model.region_decoder == RegionDecoder::Channel {
-        return wrong("prompts", prompts, "the channel decoder takes no single region; use length or batch");
-    }
-    Ok(prompts)
 }
 
 fn resolve_loader(options: &mut PretrainOptions, model: &ModelConfig) -> Result<LoaderConfig> {

@@ -123,6 +123,15 @@ options! {
         /// Show regions by clicks, boxes and scribbles, as people do, instead of random patches [default: false]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Regions")]
         prompts: bool,
+        /// With --prompts: show the model whole images, as when it is used, and leave pixels alone [default: false; tune: true]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Tuning (with --prompts)")]
+        whole_image: bool,
+        /// With --prompts: weight of the soft Dice loss beside the cross-entropy [default: 0; tune: 1]
+        #[arg(long, value_name = "W", help_heading = "Tuning (with --prompts)")]
+        dice_weight: f64,
+        /// With --prompts: share of the batches that go on with clicks on the model's own errors [default: 0; tune: 0.3]
+        #[arg(long, value_name = "SHARE", help_heading = "Tuning (with --prompts)")]
+        corrective: f64,
         /// What is learnt: mae (pixels), rae (regions) or rmae (both) [default: rmae]
         #[arg(long, value_enum, help_heading = "Model")]
         objective: ObjectiveName,

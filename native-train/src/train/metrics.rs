@@ -23,6 +23,9 @@ pub struct StepRecord {
     pub mae_loss: Option<f64>,
     /// The region loss, in models with regions.
     pub region_loss: Option<f64>,
+    /// The soft Dice loss, when tuning with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dice_loss: Option<f64>,
     /// The region loss of predicting each patch position's mean coverage.
     pub region_baseline_loss: Option<f64>,
     /// The region loss of predicting the true coverage of each patch of each region.
@@ -94,6 +97,7 @@ impl Metrics {
             of("loss", [30, 30, 30], |r| Some(r.loss)),
             of("mae loss", [31, 119, 180], |r| r.mae_loss),
             of("region loss", [214, 39, 40], |r| r.region_loss),
+            of("dice loss", [148, 103, 189], |r| r.dice_loss),
             of("region: mean coverage", [150, 150, 20], |r| r.region_baseline_loss),
             of("region: patch coverage", [44, 160, 44], |r| r.region_patch_entropy),
         ];
@@ -123,6 +127,7 @@ mod tests {
             loss: 0.1 + 0.2,
             mae_loss: None,
             region_loss: Some(0.3),
+            dice_loss: None,
             region_baseline_loss: Some(0.5),
             region_patch_entropy: Some(0.1),
             lr: 1e-4,

@@ -9,6 +9,7 @@
 //! | `skipped.jsonl` | images that could not be read, each once |
 //! | `nonfinite_batch.json` | the batch at which the loss stopped being a number |
 
+mod corrector;
 mod coverage;
 mod metrics;
 mod pictures;

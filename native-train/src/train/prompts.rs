@@ -6,12 +6,13 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
-use rmae_core::prompt::simulate::Simulator;
-use rmae_core::prompt::{MapRules, Mask, shown_patches};
+use rmae_core::prompt::simulate::{Judged, Simulator, next_click};
+use rmae_core::prompt::{MapRules, Mask, ObjectPrompts, shown_patches};
+use rmae_core::reconstruct::unpatchify;
 use rmae_core::tensor::HostTensor;
 
 use crate::data::LoaderPosition;
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 
 /// Patches of each region that the encoder is shown. Prompts that show fewer are repeated in turn:
 /// attention and mean over tokens do not change when all are repeated equally often, so that any
@@ -23,43 +24,86 @@ pub(super) fn seen(model: &ModelConfig) -> usize {
     SEEN.min(model.num_patches())
 }
 
-/// What the region encoder sees of each of the regions `[B, k, S, S]`: the inputs `prompt_maps
-/// [B·k, 1, S, S]` and `prompt_ids [B·k, L]`, of which the first [`seen`] count.
-pub(super) fn draw(model: &ModelConfig, regions: &[f32], key: (u64, LoaderPosition)) -> Result<Tensors> {
-    let (side, patches) = (model.img_size, model.num_patches());
-    let drawn: Vec<(Vec<f32>, Vec<u32>)> = regions
-        .par_chunks(side * side)
-        .enumerate()
-        .map(|(number, region)| one(model, region, &mut generator(key, number as u64)))
-        .collect::<Result<_>>()?;
-    let count = drawn.len();
-    let (maps, ids): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
-    Ok(Tensors::from([
-        ("prompt_maps".into(), HostTensor::f32(&[count, 1, side, side], maps.concat())?),
-        ("prompt_ids".into(), HostTensor::u32(&[count, patches], ids.concat())?),
-    ]))
+/// What is said about each of the regions of a batch, drawn by the batch's place in the data alone.
+pub(super) struct Shown<'a> {
+    model: &'a ModelConfig,
+    key: (u64, LoaderPosition),
+    /// One a region, `[B·k]`; none for an empty region.
+    objects: Vec<(Mask, Option<ObjectPrompts>)>,
+    /// Rounds of correction so far.
+    round: u64,
 }
 
-fn generator((seed, at): (u64, LoaderPosition), number: u64) -> ChaCha8Rng {
+impl<'a> Shown<'a> {
+    /// First prompts for the regions `[B, k, S, S]`.
+    pub(super) fn draw(model: &'a ModelConfig, regions: &[f32], key: (u64, LoaderPosition)) -> Result<Self> {
+        let side = model.img_size;
+        let object = |(number, region): (usize, &[f32])| {
+            let mask = Mask::new(side, side, region.iter().map(|&v| u8::from(v > 0.5)).collect())?;
+            let prompts = Simulator::default().draw(&mask, &mut generator(key, number as u64, 0));
+            Ok::<_, TrainError>((mask, prompts))
+        };
+        let objects = regions.par_chunks(side * side).enumerate().map(object).collect::<Result<_>>()?;
+        Ok(Self { model, key, objects, round: 0 })
+    }
+
+    /// Random numbers of the batch.
+    pub(super) fn generator(&self) -> ChaCha8Rng {
+        generator(self.key, u64::MAX, 0)
+    }
+
+    /// The inputs `prompt_maps [B·k, 1, S, S]` and `prompt_ids [B·k, L]`, of which the first [`seen`]
+    /// count.
+    pub(super) fn inputs(&self) -> Result<Tensors> {
+        let (side, patches) = (self.model.img_size, self.model.num_patches());
+        let map = |(number, (_, prompts)): (usize, &(Mask, Option<ObjectPrompts>))| {
+            // Not the numbers that drew the prompts.
+            map(self.model, prompts.as_ref(), &mut generator(self.key, number as u64, self.round + 1))
+        };
+        let (maps, ids): (Vec<_>, Vec<_>) = self.objects.par_iter().enumerate().map(map).unzip();
+        let count = self.objects.len();
+        Ok(Tensors::from([
+            ("prompt_maps".into(), HostTensor::f32(&[count, 1, side, side], maps.concat())?),
+            ("prompt_ids".into(), HostTensor::u32(&[count, patches], ids.concat())?),
+        ]))
+    }
+
+    /// Adds to each region's prompts the click that a person would make next, given what the model made
+    /// of them: logits `[B, k, L, p²]`.
+    pub(super) fn correct(&mut self, logits: &[f32]) {
+        let (side, patch) = (self.model.img_size, self.model.patch_size);
+        let next = |(object, logits): (&mut (Mask, Option<ObjectPrompts>), &[f32])| {
+            let (mask, Some(prompts)) = object else { return };
+            let found: Vec<u8> =
+                unpatchify(logits, 1, side, patch).iter().map(|&logit| u8::from(logit > 0.0)).collect();
+            let judge = |&v: &u8| if v != 0 { Judged::Inside } else { Judged::Outside };
+            let truth: Vec<Judged> = mask.data().iter().map(judge).collect();
+            prompts.clicks.extend(next_click(&truth, &found, side, side));
+        };
+        self.objects.par_iter_mut().zip(logits.par_chunks(side * side)).for_each(next);
+        self.round += 1;
+    }
+}
+
+fn generator((seed, at): (u64, LoaderPosition), number: u64, round: u64) -> ChaCha8Rng {
     let mut bytes = [0; 32];
-    for (place, value) in bytes.chunks_exact_mut(8).zip([seed, at.epoch, at.index, number]) {
+    for (place, value) in bytes.chunks_exact_mut(8).zip([seed, at.epoch, at.index, number ^ (round << 48)]) {
         place.copy_from_slice(&value.to_le_bytes());
     }
     ChaCha8Rng::from_seed(bytes)
 }
 
 /// The map and the patches that prompts for one region show.
-fn one(model: &ModelConfig, region: &[f32], rng: &mut ChaCha8Rng) -> Result<(Vec<f32>, Vec<u32>)> {
+fn map(model: &ModelConfig, prompts: Option<&ObjectPrompts>, rng: &mut ChaCha8Rng) -> (Vec<f32>, Vec<u32>) {
     let (side, patches, seen) = (model.img_size, model.num_patches(), seen(model));
-    let mask = Mask::new(side, side, region.iter().map(|&v| u8::from(v > 0.5)).collect())?;
-    let Some(prompts) = Simulator::default().draw(&mask, rng) else {
+    let Some(prompts) = prompts else {
         // There is no object: one patch says so.
         let patch = rng.random_range(0..patches as u32);
-        return Ok((vec![0.0; side * side], repeated(&[patch], seen, patches, rng)));
+        return (vec![0.0; side * side], repeated(&[patch], seen, patches, rng));
     };
     let trained = 1.0 - model.region_mask_ratio;
-    let (map, visible) = shown_patches(&prompts, side, model.patch_size, &MapRules::default(), trained);
-    Ok((map, repeated(&visible, seen, patches, rng)))
+    let (map, visible) = shown_patches(prompts, side, model.patch_size, &MapRules::default(), trained);
+    (map, repeated(&visible, seen, patches, rng))
 }
 
 /// `[L]`: a random choice of at most `seen` ids, in turn until there are as many; 0 after them.
@@ -85,7 +129,8 @@ mod tests {
     fn drawn(seed: u64, index: u64) -> Tensors {
         let half = |at: usize| f32::from(u8::from(at % 224 < 100));
         let regions: Vec<f32> = (0..224 * 224).map(half).chain(std::iter::repeat_n(0.0, 224 * 224)).collect();
-        draw(&model(), &regions, (seed, LoaderPosition { epoch: 0, index })).unwrap()
+        let model = model();
+        Shown::draw(&model, &regions, (seed, LoaderPosition { epoch: 0, index })).unwrap().inputs().unwrap()
     }
 
     #[test]
@@ -114,8 +159,28 @@ mod tests {
     }
 
     #[test]
+    fn corrections_click_where_the_model_is_wrong() {
+        let model = ModelConfig { num_region: 1, ..ModelConfig::default() };
+        let region: Vec<f32> = (0..224 * 224).map(|at| f32::from(u8::from(at % 224 < 112))).collect();
+        let mut shown = Shown::draw(&model, &region, (0, LoaderPosition::default())).unwrap();
+        let clicks = |shown: &Shown| shown.objects[0].1.as_ref().unwrap().clicks.clone();
+        let (first, before) = (clicks(&shown).len(), shown.inputs().unwrap());
+        // Nothing was found: the middle of the object. Then all of it is inside: the middle of the rest.
+        shown.correct(&[-1.0; 224 * 224]);
+        shown.correct(&[1.0; 224 * 224]);
+        let made = clicks(&shown);
+        assert_eq!(made.len(), first + 2);
+        assert!(made[first].positive && (made[first].x - 56.0).abs() < 2.0, "{made:?}");
+        assert!(!made[first + 1].positive && (made[first + 1].x - 168.0).abs() < 2.0, "{made:?}");
+        assert_ne!(shown.inputs().unwrap(), before);
+        let right: Vec<f32> = (0..196 * 256).map(|at| if at / 256 % 14 < 7 { 1.0 } else { -1.0 }).collect();
+        shown.correct(&right);
+        assert_eq!(clicks(&shown).len(), first + 2, "nothing is wrong");
+    }
+
+    #[test]
     fn few_patches_are_repeated_in_turn() {
-        let mut rng = generator((0, LoaderPosition::default()), 0);
+        let mut rng = generator((0, LoaderPosition::default()), 0, 0);
         let ids = repeated(&[7, 9, 11], SEEN, 196, &mut rng);
         for id in [7, 9, 11] {
             assert_eq!(ids[..SEEN].iter().filter(|&&i| i == id).count(), SEEN / 3);

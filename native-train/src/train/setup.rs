@@ -5,8 +5,9 @@ use std::path::Path;
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::{Device, Tensors};
 use rmae_core::graph::{Graph, Recompute};
-use rmae_core::model;
+use rmae_core::model::{self, TuningOptions};
 
+use super::corrector::Corrector;
 use super::coverage::Coverage;
 use super::metrics::Metrics;
 use super::pictures::Pictures;
@@ -16,12 +17,12 @@ use super::step_loop::Trainer;
 use super::tensorboard::Events;
 use super::{Event, Start};
 use crate::checkpoint::{self, Checkpoint, TrainState};
-use crate::config::PretrainConfig;
+use crate::config::{PretrainConfig, Tuning};
 use crate::data::{Loader, LoaderPosition, scan};
 use crate::error::{Result, TrainError};
 
 /// Losses that a training graph may have.
-pub(super) const LOSSES: [&str; 3] = ["loss", "mae_loss", "region_loss"];
+pub(super) const LOSSES: [&str; 4] = ["loss", "mae_loss", "region_loss", "dice_loss"];
 
 /// Builds everything a run needs.
 pub(super) fn prepare<'a>(
@@ -38,6 +39,10 @@ pub(super) fn prepare<'a>(
         pollster::block_on(params.set_optimizer_state(&start.optimizer))?;
     }
     let program = pollster::block_on(device.compile(&graph, &fetch, true))?;
+    let corrector = match config.tuning.filter(|tuning| tuning.corrective > 0.0) {
+        Some(tuning) => Some(Corrector::new(tuning.corrective, &graph, device)?),
+        None => None,
+    };
     let mut coverage = Coverage::new(&config.model);
     if let Some(coverage) = &mut coverage {
         coverage.restore(&start.coverage, start.state.coverage_count);
@@ -64,16 +69,20 @@ pub(super) fn prepare<'a>(
         schedule,
         params,
         program,
+        corrector,
         coverage,
     })
 }
 
 fn graph(config: &PretrainConfig) -> Result<Graph> {
     let (model, batch) = (&config.model, config.loader.batch);
-    Ok(match config.prompts {
-        false => model::training_graph(model, batch, recompute(config))?,
-        true => model::tuning_graph(model, batch, prompts::seen(model), recompute(config))?,
-    })
+    let Some(tuning) = config.tuning else {
+        return Ok(model::training_graph(model, batch, recompute(config))?);
+    };
+    let keep = prompts::seen(model);
+    let Tuning { whole_image, dice_weight, .. } = tuning;
+    let options = TuningOptions { keep, whole_image, dice_weight };
+    Ok(model::tuning_graph(model, batch, &options, recompute(config))?)
 }
 
 fn recompute(config: &PretrainConfig) -> Recompute {

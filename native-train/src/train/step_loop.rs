@@ -8,10 +8,11 @@ use rmae_core::exec::{Params, Program};
 use rmae_core::optim::{AdamW, Schedule};
 use rmae_core::reconstruct::inputs;
 
+use super::corrector::Corrector;
 use super::coverage::{Baselines, Coverage};
 use super::metrics::{Metrics, StepRecord};
 use super::pictures::Pictures;
-use super::prompts;
+use super::prompts::Shown;
 use super::run_dir::{SkippedList, dump_batch};
 use super::setup::LOSSES;
 use super::tensorboard::Events;
@@ -29,6 +30,7 @@ pub(super) struct Trainer<'a> {
     pub(super) loader: Loader,
     pub(super) params: Params,
     pub(super) program: Program,
+    pub(super) corrector: Option<Corrector>,
     pub(super) schedule: Schedule,
     pub(super) state: TrainState,
     pub(super) coverage: Option<Coverage>,
@@ -44,7 +46,7 @@ pub(super) struct Trainer<'a> {
 #[derive(Default)]
 struct Sums {
     /// As [`LOSSES`].
-    losses: [Option<f64>; 3],
+    losses: [Option<f64>; 4],
     baselines: Option<Baselines>,
     wait_s: f64,
     names: Vec<PathBuf>,
@@ -85,7 +87,7 @@ impl Trainer<'_> {
         let grad_norm = self.update(lr, &sums)?;
         self.state.step += 1;
         let seconds = started.elapsed().as_secs_f64();
-        let [loss, mae_loss, region_loss] = sums.losses;
+        let [loss, mae_loss, region_loss, dice_loss] = sums.losses;
         Ok(StepRecord {
             step: self.state.step,
             epoch: self.state.position.epoch as f64
@@ -93,6 +95,7 @@ impl Trainer<'_> {
             loss: loss.unwrap_or(f64::NAN),
             mae_loss,
             region_loss,
+            dice_loss,
             region_baseline_loss: sums.baselines.map(|b| b.mean_coverage),
             region_patch_entropy: sums.baselines.map(|b| b.patch_entropy),
             lr,
@@ -138,9 +141,17 @@ impl Trainer<'_> {
         let model = &self.config.model;
         // A place in the data belongs to one batch only, which makes it the key of the draws.
         let key = (self.config.seed, batch.position_after);
-        let seen = if self.config.prompts { Some(prompts::draw(model, &batch.regions, key)?) } else { None };
+        let mut shown = match self.config.tuning {
+            Some(_) => Some(Shown::draw(model, &batch.regions, key)?),
+            None => None,
+        };
         let mut inputs = inputs(model, batch.images, batch.regions, &batch.ids_shuffle)?;
-        inputs.extend(seen.into_iter().flatten());
+        if let Some(shown) = &mut shown {
+            inputs.extend(shown.inputs()?);
+            if let Some(corrector) = &mut self.corrector {
+                corrector.go_on(shown, &mut self.params, &mut inputs)?;
+            }
+        }
         let outputs = pollster::block_on(self.program.run(&mut self.params, &inputs))?;
         for (sum, name) in sums.losses.iter_mut().zip(LOSSES) {
             if let Some(loss) = outputs.get(name) {
@@ -207,6 +218,7 @@ impl Trainer<'_> {
             ("loss/total", Some(r.loss)),
             ("loss/mae", r.mae_loss),
             ("loss/region", r.region_loss),
+            ("loss/dice", r.dice_loss),
             ("loss/region_mean_coverage", r.region_baseline_loss),
             ("loss/region_patch_coverage", r.region_patch_entropy),
             ("optimizer/lr", Some(r.lr)),

@@ -92,6 +92,17 @@ impl Place {
         self.rmae(&self.pretrain_args(run, args))
     }
 
+    /// `rmae tune` of the tiny model into `run`.
+    pub fn tune(&self, run: &str, args: &[&str]) -> Ran {
+        self.rmae(&self.tune_args(run, args))
+    }
+
+    pub fn tune_args<'a>(&self, run: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+        let mut all = self.pretrain_args(run, args);
+        all[0] = "tune";
+        all
+    }
+
     pub fn pretrain_args<'a>(&self, run: &'a str, args: &[&'a str]) -> Vec<&'a str> {
         let start = ["pretrain", "--device", "cpu", "--images", "images", "--out", run];
         // What the test sets goes before the tiny model's own.

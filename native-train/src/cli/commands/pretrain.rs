@@ -1,4 +1,4 @@
-//! `rmae pretrain`.
+//! `rmae pretrain`, and `rmae tune`, which is the same with other defaults.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +18,32 @@ const INTERRUPTED: i32 = 130;
 
 pub(crate) fn run(args: PretrainArgs, device: &DeviceRequest) -> anyhow::Result<()> {
     let resume = args.resume;
-    let config = PretrainConfig::new(options(args)?)?;
+    train("pretrain", &PretrainConfig::new(options(args)?)?, resume, device)
+}
+
+pub(crate) fn tune(args: PretrainArgs, device: &DeviceRequest) -> anyhow::Result<()> {
+    let resume = args.resume;
+    let options = options(args)?.or(config::tune_defaults());
+    let wrong = |problem: &str| Err(TrainError::Config(problem.into()).into());
+    if options.init.is_none() {
+        return wrong("init is missing: name the weights to tune with --init");
+    }
+    if options.prompts == Some(false) {
+        return wrong("prompts = false: tuning is on prompts; rmae pretrain --init goes on without them");
+    }
+    train("tune", &PretrainConfig::new(options)?, resume, device)
+}
+
+fn train(command: &str, config: &PretrainConfig, resume: bool, device: &DeviceRequest) -> anyhow::Result<()> {
     let stop = stop_on_ctrl_c()?;
     let device = select_device(device, Precision::F32)?;
     let mut progress = Progress::new();
-    let outcome = train::pretrain(&config, resume, &device, &stop, &mut |event| progress.show(event));
+    let outcome = train::pretrain(config, resume, &device, &stop, &mut |event| progress.show(event));
     progress.finish();
     let outcome = outcome?;
     if outcome.interrupted {
         let out = config.out.display();
-        complain!("stopped after update {}; go on with: rmae pretrain --out {out} --resume", outcome.step);
+        complain!("stopped after update {}; go on with: rmae {command} --out {out} --resume", outcome.step);
     }
     Ok(())
 }
