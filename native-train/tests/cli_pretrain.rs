@@ -243,6 +243,19 @@ fn tuning_sees_whole_images_and_learns_from_its_errors_and_a_resumed_run_does_th
 }
 
 #[test]
+fn tuning_mixes_sources_of_regions() {
+    let place = Place::new(4);
+    place.pretrain("first", &["--steps", "1"]).ok();
+    place.rmae(&["regions", "images", "--scale", "100", "--labels", "maps"]).ok();
+    let args = ["--init", "first", "--steps", "2", "--source", "labels:maps:2", "--source", "fh:1"];
+    place.tune("run", &args).ok();
+    let written = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(written.contains("\"labels:maps:2\"") && written.contains("object_crops = 0.3"), "{written}");
+    place.tune("no", &["--init", "first", "--source", "masks"]).fails(3, &["source = masks", "labels:DIR"]);
+    place.tune("no", &["--init", "first", "--source", "labels:none"]).fails(4, &["none"]);
+}
+
+#[test]
 fn tuning_says_what_it_needs() {
     let place = Place::new(4);
     place.tune("run", &["--steps", "1"]).fails(3, &["init", "--init"]);

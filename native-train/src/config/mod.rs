@@ -2,6 +2,7 @@
 
 mod file;
 mod options;
+mod sources;
 mod tuning;
 
 use std::path::{Path, PathBuf};
@@ -208,27 +209,14 @@ fn resolve_loader(options: &mut PretrainOptions, model: &ModelConfig) -> Result<
         batch: at_least_one(&mut options.batch, 64, "batch")?,
         num_regions: model.num_region,
         region_mask_ratio: model.region_mask_ratio,
-        region_source: if model.num_region == 0 { RegionSource::None } else { region_source(options)? },
+        region_source: if model.num_region == 0 { RegionSource::None } else { sources::resolve(options)? },
+        crops: sources::crops(options)?,
         region_policy,
         min_patches: *options.min_patches.get_or_insert(0),
         seed: *options.seed.get_or_insert(0),
         threads: at_least_one(&mut options.loader_threads, cores, "loader_threads")?,
         prefetch_batches: at_least_one(&mut options.prefetch, 3, "prefetch")?,
         region_cache: options.region_cache.clone(),
-    })
-}
-
-fn region_source(options: &mut PretrainOptions) -> Result<RegionSource> {
-    let default = if options.labels.is_some() { RegionKind::Labels } else { RegionKind::Fh };
-    if *options.regions.get_or_insert(default) == RegionKind::Labels {
-        let dir = required(options.labels.clone(), "labels", "the folder of label maps (regions = labels)")?;
-        return Ok(RegionSource::LabelMaps { dir, background: options.labels_background });
-    }
-    let scales = options.fh_scales.get_or_insert_with(|| vec![500, 1000, 1500]).clone();
-    let sigma = not_negative(&mut options.fh_sigma, 0.8, "fh_sigma")?;
-    Ok(RegionSource::Felzenszwalb {
-        params: fh_params(&scales, options.fh_min_size, sigma)?,
-        max_short_side: at_least_one(&mut options.fh_max_side, 480, "fh_max_side")?,
     })
 }
 

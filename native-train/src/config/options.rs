@@ -204,6 +204,16 @@ options! {
         /// Folder of label maps, NAME.png or NAME_*.png for the image NAME
         #[arg(long, value_name = "DIR", help_heading = "Regions")]
         labels: PathBuf,
+        /// Several sources of regions, of which each sample takes one that has something for its image:
+        /// fh, fh:WEIGHT, labels:DIR or labels:DIR:WEIGHT, each with this flag before it
+        #[arg(long, value_name = "KIND[:DIR][:WEIGHT]", help_heading = "Regions")]
+        source: Vec<String>,
+        /// Share of the crops that are taken around an object of the label maps [default: 0; tune: 0.3]
+        #[arg(long, value_name = "SHARE", help_heading = "Data")]
+        object_crops: f64,
+        /// Share of the crops that are the whole image [default: 0; tune: 0.3]
+        #[arg(long, value_name = "SHARE", help_heading = "Data")]
+        whole_crops: f64,
         /// Label that is no region
         #[arg(long, value_name = "LABEL", help_heading = "Regions")]
         labels_background: u16,

@@ -25,6 +25,8 @@ pub fn tune_defaults() -> PretrainOptions {
         whole_image: Some(true),
         dice_weight: Some(1.0),
         corrective: Some(0.3),
+        object_crops: Some(0.3),
+        whole_crops: Some(0.3),
         ..PretrainOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Where an image is cropped, and whether it is mirrored.
 
 use rand::Rng;
+use rmae_core::regions::BoundingBox;
 
 /// A box of an image in pixels, and whether it is mirrored left to right
 /// after being cut out. Always inside its image and never empty.
@@ -22,6 +23,10 @@ pub struct Crop {
 const SCALE: (f64, f64) = (0.2, 1.0);
 /// Width over height of a random crop, drawn log-uniformly.
 const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+/// Length of a crop around an object, of the object's.
+const AROUND: (f64, f64) = (1.1, 3.0);
+/// Shortest side of such a crop, pixels: a thing of fewer is a smear.
+const LEAST_AROUND: f64 = 32.0;
 /// Draws before the crop falls back to the centre.
 const TRIES: usize = 10;
 
@@ -44,6 +49,26 @@ impl Crop {
         }
         let flip = rng.random_bool(0.5);
         Self { flip, ..Self::centred(width, height, ASPECT) }
+    }
+
+    /// A random crop that holds a box: its sides are 1.1 to 3 times as long, its aspect is kept within
+    /// 1/2 and 2 where the image of `size` allows it; mirrored with probability 1/2.
+    pub fn around(object: BoundingBox, size: (u32, u32), rng: &mut impl Rng) -> Self {
+        let grown = |len: u32, by: f64| f64::from(len) * by;
+        let (w, h) = (
+            grown(object.width, rng.random_range(AROUND.0..=AROUND.1)),
+            grown(object.height, rng.random_range(AROUND.0..=AROUND.1)),
+        );
+        let (w, h) = (w.max(0.5 * h).max(LEAST_AROUND), h.max(0.5 * w).max(LEAST_AROUND));
+        let mut span = |from: u32, len: u32, wanted: f64, side: u32| {
+            let wanted = (wanted.round() as u32).clamp(len.min(side), side);
+            let first = (from + len).saturating_sub(wanted);
+            let last = from.min(side - wanted);
+            (rng.random_range(first.min(last)..=last), wanted)
+        };
+        let (x, width) = span(object.x, object.width, w, size.0);
+        let (y, height) = span(object.y, object.height, h, size.1);
+        Self { x, y, width, height, flip: rng.random_bool(0.5) }
     }
 
     /// The largest centred square: what evaluation looks at.
@@ -94,6 +119,20 @@ mod tests {
             let centre = Crop::centre(width, height);
             prop_assert!(inside(centre, width, height));
             prop_assert_eq!((centre.width, centre.height), (width.min(height), width.min(height)));
+        }
+
+        #[test]
+        fn a_crop_around_an_object_holds_it_and_stays_in_the_image(
+            (w, h) in (1u32..600, 1u32..600), (x, y) in (0.0..1.0f64, 0.0..1.0f64), (bw, bh) in (0.0..1.0f64, 0.0..1.0f64), seed: u64,
+        ) {
+            let at = |share: f64, side: u32| ((share * f64::from(side)) as u32).min(side - 1);
+            let (x, y) = (at(x, w), at(y, h));
+            let (width, height) = (1 + at(bw, w - x), 1 + at(bh, h - y));
+            let object = BoundingBox { x, y, width, height };
+            let crop = Crop::around(object, (w, h), &mut ChaCha8Rng::seed_from_u64(seed));
+            prop_assert!(inside(crop, w, h), "{crop:?}");
+            prop_assert!(crop.x <= x && crop.y <= y, "{crop:?} {object:?}");
+            prop_assert!(crop.x + crop.width >= x + width && crop.y + crop.height >= y + height, "{crop:?} {object:?}");
         }
 
         #[test]

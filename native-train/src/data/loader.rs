@@ -6,8 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::augment::Crop;
-use super::sample::{Attempt, LoaderConfig, Sample, Sampler, Scratch, Slot};
+use super::sample::{Attempt, LoaderConfig, Looked, Sample, Sampler, Scratch, Slot};
 use super::sequence::LoaderPosition;
 use super::tally::Tally;
 use super::{DataError, SkippedImage};
@@ -302,8 +301,7 @@ pub fn load_eval(files: &[PathBuf], config: &LoaderConfig) -> Result<Batch, Data
     for file in 0..files.len() {
         // An epoch that training never reaches.
         let at = LoaderPosition { epoch: u64::MAX, index: file as u64 };
-        let crop = |width, height, _: &mut _| Crop::centre(width, height);
-        match sampler.sample(file, at, crop, &mut scratch) {
+        match sampler.sample(file, at, Looked::AtTheCentre, &mut scratch) {
             Ok(sample) => samples.push(sample),
             Err(reason) => skipped.push(sampler.skipped(file, reason)),
         }

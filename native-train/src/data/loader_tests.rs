@@ -8,7 +8,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
 use rmae_core::regions::{FelzenszwalbParams, RegionPolicy, visible_patches};
 
-use super::super::{RegionSource, scan};
+use super::super::{Crop, Crops, RegionSource, scan};
 use super::*;
 
 const SIDE: usize = 32;
@@ -261,6 +261,38 @@ fn label_maps_serve_as_regions() {
 }
 
 #[test]
+fn sources_are_mixed_and_small_objects_are_looked_at_closely() {
+    let (dir, files) = folder(2);
+    let labels = dir.path().join("labels");
+    fs::create_dir(&labels).unwrap();
+    // The first image, of 40 by 40 pixels, has a thing of 4 by 4, the second has no map.
+    let thing = |x: u32, y: u32| Luma([u8::from((30..34).contains(&x) && (6..10).contains(&y))]);
+    GrayImage::from_fn(40, 40, thing).save(labels.join("000.png")).unwrap();
+    let maps = RegionSource::LabelMaps { dir: labels, background: Some(0) };
+    let mixed = |weight| RegionSource::Mixed(vec![(weight, maps.clone()), (1.0, config().region_source)]);
+    let shares = |weight, crops| {
+        let config = LoaderConfig { region_source: mixed(weight), crops, batch: 2, ..config() };
+        let mut of = [vec![], vec![]];
+        for batch in batches(&files, &config, LoaderPosition::default(), 20) {
+            for (name, maps) in batch.names.iter().zip(batch.regions.chunks(K * SIDE * SIDE)) {
+                let share = maps.iter().sum::<f32>() / maps.len() as f32;
+                of[usize::from(*name != files[0])].push(share);
+            }
+        }
+        of
+    };
+    let [first, second] = shares(1e9, Crops { object: 1.0, whole: 0.0 });
+    // The shortest side of a crop is 32 pixels, of 40.
+    assert!(first.iter().all(|&share| share > 0.9 * 16.0 / 1024.0 && share < 0.03), "{first:?}");
+    assert!(second.iter().all(|&share| share > 0.03), "segments where there is no map: {second:?}");
+    let [first, _] = shares(1e9, Crops { object: 0.0, whole: 1.0 });
+    assert!(first.iter().all(|&share| (share - 0.01).abs() < 0.003), "{first:?}");
+    let [first, _] = shares(1.0, Crops { object: 0.0, whole: 1.0 });
+    let segments = first.iter().filter(|&&share| share > 0.03).count();
+    assert!((4..17).contains(&segments), "half of 20, about: {first:?}");
+}
+
+#[test]
 fn settings_that_do_not_fit_are_refused() {
     let (_dir, files) = folder(2);
     let refused = |config: LoaderConfig, start, word: &str| {
@@ -271,6 +303,7 @@ fn settings_that_do_not_fit_are_refused() {
     refused(LoaderConfig { patch: 7, ..config() }, start, "patch side 7");
     refused(LoaderConfig { patch: 0, ..config() }, start, "patch side 0");
     refused(LoaderConfig { batch: 0, ..config() }, start, "batch");
+    refused(LoaderConfig { crops: Crops { object: 0.8, whole: 0.8 }, ..config() }, start, "crops");
     refused(LoaderConfig { region_mask_ratio: f64::NAN, ..config() }, start, "ratio NaN");
     refused(config(), LoaderPosition { epoch: 0, index: 2 }, "has 2 images");
     let params = vec![FelzenszwalbParams { scale: -1.0, ..FelzenszwalbParams::at_scale(1) }];

@@ -27,6 +27,7 @@ mod resample;
 mod sample;
 mod scan;
 mod sequence;
+mod sources;
 mod tally;
 
 pub use augment::Crop;
@@ -37,6 +38,6 @@ pub use regions::RegionSource;
 pub(crate) use regions::read_labels;
 pub use resample::{IMAGENET_MEAN, IMAGENET_STD, denormalise, resample, resize};
 pub use rmae_core::regions::{FelzenszwalbParams, RegionPolicy};
-pub use sample::LoaderConfig;
+pub use sample::{Crops, LoaderConfig};
 pub use scan::{EXTENSIONS, scan};
 pub use sequence::LoaderPosition;

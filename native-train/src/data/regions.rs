@@ -1,11 +1,11 @@
 //! Regions of an image: where they come from, and how they follow its crop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, RgbImage};
-use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, LabelMap, RegionError, RegionSet};
+use rmae_core::regions::{BoundingBox, Felzenszwalb, FelzenszwalbParams, LabelMap, RegionError, RegionSet};
 
 use super::DataError;
 use super::augment::Crop;
@@ -36,6 +36,8 @@ pub enum RegionSource {
         /// A label that is no region (often `Some(0)`).
         background: Option<u16>,
     },
+    /// Each sample takes one of these, among those that have something for its image, by their weights.
+    Mixed(Vec<(f64, RegionSource)>),
 }
 
 impl RegionSource {
@@ -122,6 +124,27 @@ impl RawLabels {
     /// Columns and rows.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.width, self.height)
+    }
+
+    /// The boxes around all labels but `background`.
+    pub(super) fn boxes(&self, background: Option<u16>) -> Vec<BoundingBox> {
+        // Left, top, right, bottom, the last two inclusive.
+        let mut corners = BTreeMap::<u16, [u32; 4]>::new();
+        for (at, &label) in self.labels.iter().enumerate() {
+            let (x, y) = ((at % self.width) as u32, (at / self.width) as u32);
+            let [left, top, right, bottom] = corners.entry(label).or_insert([x, y, x, y]);
+            (*left, *top) = ((*left).min(x), (*top).min(y));
+            (*right, *bottom) = ((*right).max(x), (*bottom).max(y));
+        }
+        let objects = corners.into_iter().filter(|&(label, _)| Some(label) != background);
+        objects
+            .map(|(_, [x, y, right, bottom])| BoundingBox {
+                x,
+                y,
+                width: right - x + 1,
+                height: bottom - y + 1,
+            })
+            .collect()
     }
 
     /// Adds the regions left in `crop` to `set`, all but `background`.

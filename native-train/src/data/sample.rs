@@ -3,16 +3,34 @@
 
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
+use rand::Rng;
 use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionSet, SamplingOptions};
 
 use super::augment::Crop;
-use super::cache::{self, RegionCache};
 use super::decode::decode;
-use super::regions::{LabelFiles, RegionSource, crop_partitions, read_labels, segment};
+use super::regions::RegionSource;
 use super::resample::resample;
 use super::sequence::{self, LoaderPosition, Stream};
+use super::sources::{Source, Sources};
 use super::{DataError, SkippedImage};
+
+/// Shares of random crops that are not those of MAE's recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Crops {
+    /// Around an object of a label map, however small it is in its image.
+    pub object: f64,
+    /// The whole image, whatever its aspect, as a model in use sees it.
+    pub whole: f64,
+}
+
+/// What of an image a sample shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Looked {
+    /// A random crop.
+    AtRandom,
+    /// The largest centred square.
+    AtTheCentre,
+}
 
 /// What a [`Loader`](super::Loader) makes, and with how many threads.
 #[derive(Debug, Clone)]
@@ -30,6 +48,8 @@ pub struct LoaderConfig {
     pub region_mask_ratio: f64,
     /// Where regions come from.
     pub region_source: RegionSource,
+    /// How random crops are mixed.
+    pub crops: Crops,
     /// Which of them may be drawn.
     pub region_policy: RegionPolicy,
     /// Regions that touch fewer patches of the crop are not drawn; 0 and 1
@@ -54,6 +74,7 @@ impl Default for LoaderConfig {
             num_regions: 8,
             region_mask_ratio: 0.75,
             region_source: RegionSource::fh_coco(),
+            crops: Crops::default(),
             region_policy: RegionPolicy::Random,
             min_patches: 0,
             seed: 0,
@@ -84,11 +105,22 @@ impl LoaderConfig {
         if self.num_regions > 0 && !(ratio > 0.0 && ratio < 1.0) {
             return fail(format!("region mask ratio {ratio} is not between 0 and 1"));
         }
-        if let RegionSource::Felzenszwalb { params, .. } = &self.region_source {
-            let checked = params.iter().try_for_each(FelzenszwalbParams::validate);
-            checked.map_err(|e| DataError::Config(format!("region segmentation: {e}")))?;
+        let Crops { object, whole } = self.crops;
+        if !(object >= 0.0 && whole >= 0.0 && object + whole <= 1.0) {
+            return fail(format!("shares of crops {object} and {whole} are not within 0 and 1 together"));
         }
-        Ok(())
+        check_source(&self.region_source)
+    }
+}
+
+fn check_source(source: &RegionSource) -> Result<(), DataError> {
+    match source {
+        RegionSource::Felzenszwalb { params, .. } => {
+            let checked = params.iter().try_for_each(FelzenszwalbParams::validate);
+            checked.map_err(|e| DataError::Config(format!("region segmentation: {e}")))
+        }
+        RegionSource::Mixed(list) => list.iter().try_for_each(|(_, source)| check_source(source)),
+        _ => Ok(()),
     }
 }
 
@@ -129,8 +161,7 @@ const MAX_PROBES: usize = 64;
 pub(super) struct Sampler {
     pub(super) files: Vec<PathBuf>,
     pub(super) config: LoaderConfig,
-    label_files: Option<LabelFiles>,
-    cache: Option<RegionCache>,
+    sources: Sources,
 }
 
 /// What a thread keeps from one sample to the next.
@@ -156,15 +187,8 @@ impl Sampler {
         if files.is_empty() {
             return Err(DataError::NoImages(Vec::new()));
         }
-        let label_files = match &config.region_source {
-            RegionSource::LabelMaps { dir, .. } => Some(LabelFiles::open(dir, &files)?),
-            _ => None,
-        };
-        let cache = match &config.region_cache {
-            Some(dir) => Some(RegionCache::open(dir)?),
-            None => None,
-        };
-        Ok(Self { files, config, label_files, cache })
+        let sources = Sources::open(&config.region_source, config.region_cache.as_deref(), &files)?;
+        Ok(Self { files, config, sources })
     }
 
     /// The slot at a place of the sequence: its own file, or the first readable
@@ -174,7 +198,7 @@ impl Sampler {
         let mut attempts = Vec::new();
         for place in sequence::probes(seed, at, len).take(MAX_PROBES) {
             let file = scratch.order(seed, at.epoch, len)[place] as usize;
-            match self.sample(file, at, Crop::random, scratch) {
+            match self.sample(file, at, Looked::AtRandom, scratch) {
                 Ok(sample) => {
                     attempts.push(Attempt { file, problem: None });
                     return Slot { sample: Some(sample), attempts };
@@ -185,20 +209,30 @@ impl Sampler {
         Slot { sample: None, attempts }
     }
 
-    /// The sample of one file with the draws of the place `at`, cropped by `crop`.
+    /// The sample of one file with the draws of the place `at`.
     pub(super) fn sample(
-        &self, file: usize, at: LoaderPosition,
-        crop: impl Fn(u32, u32, &mut rand_chacha::ChaCha8Rng) -> Crop, scratch: &mut Scratch,
+        &self, file: usize, at: LoaderPosition, looked: Looked, scratch: &mut Scratch,
     ) -> Result<Sample, String> {
         let config = &self.config;
         let rng = |stream| sequence::rng(config.seed, at, stream);
-        let image = decode(&self.files[file]).map_err(|e| e.reason())?;
-        let crop = crop(image.width(), image.height(), &mut rng(Stream::Crop));
+        let path = &self.files[file];
+        let image = decode(path).map_err(|e| e.reason())?;
+        let from = self.sources.choose(path, &mut rng(Stream::Source));
+        let crop = match looked {
+            Looked::AtRandom => self.random_crop(from, path, image.dimensions(), at),
+            Looked::AtTheCentre => Crop::centre(image.width(), image.height()),
+        };
         let ids_shuffle = sequence::permutation(config.num_patches(), &mut rng(Stream::Shuffle));
         let regions = if config.num_regions == 0 {
             Vec::new()
         } else {
-            let set = self.regions(file, &image, &crop, &mut scratch.workspace)?;
+            let set = match from {
+                Some(from) => {
+                    let workspace = &mut scratch.workspace;
+                    self.sources.regions(from, path, &image, &crop, config.image_side, workspace)?
+                }
+                None => RegionSet::new(config.image_side).map_err(|e| e.to_string())?,
+            };
             let options = self.sampling_options();
             set.draw(&options, &ids_shuffle, &mut rng(Stream::Regions)).map_err(|e| e.to_string())?
         };
@@ -206,43 +240,22 @@ impl Sampler {
         Ok(Sample { file, image, regions, ids_shuffle })
     }
 
-    /// All regions of an image that its crop leaves.
-    fn regions(
-        &self, file: usize, image: &RgbImage, crop: &Crop, workspace: &mut Felzenszwalb,
-    ) -> Result<RegionSet, String> {
-        let (path, size) = (&self.files[file], image.dimensions());
-        let side = self.config.image_side;
-        match &self.config.region_source {
-            RegionSource::None => RegionSet::new(side).map_err(|e| e.to_string()),
-            RegionSource::LabelMaps { background, .. } => {
-                self.regions_of_files(path, crop, size, *background)
-            }
-            RegionSource::Felzenszwalb { params, max_short_side } => {
-                let mut make = || segment(image, params, *max_short_side, workspace);
-                let key = || cache::key(path, params, *max_short_side);
-                let maps = match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
-                    Some((cache, key)) => cache.get_or(&key, make),
-                    None => make(),
-                };
-                crop_partitions(&maps?, crop, size, side).map_err(|e| e.to_string())
-            }
+    /// A random crop: of the kinds that the configuration mixes.
+    fn random_crop(&self, from: Option<&Source>, path: &Path, size: (u32, u32), at: LoaderPosition) -> Crop {
+        let rng = &mut sequence::rng(self.config.seed, at, Stream::Crop);
+        let Crops { object, whole } = self.config.crops;
+        if object + whole == 0.0 {
+            return Crop::random(size.0, size.1, rng);
         }
-    }
-
-    /// The same from label maps on disk.
-    fn regions_of_files(
-        &self, image: &Path, crop: &Crop, size: (u32, u32), background: Option<u16>,
-    ) -> Result<RegionSet, String> {
-        let side = self.config.image_side;
-        let files = self.label_files.as_ref().map_or(&[][..], |files| files.of(image));
-        let mut set = RegionSet::new(side).map_err(|e| e.to_string())?;
-        for file in files {
-            read_labels(file)
-                .map_err(|e| format!("its label map {e}"))?
-                .push_crop(crop, size, background, side, &mut set)
-                .map_err(|e| format!("its label map {}: {e}", file.display()))?;
+        let kind: f64 = rng.random_range(0.0..1.0);
+        if kind < whole {
+            return Crop { flip: rng.random_bool(0.5), ..Crop::whole(size.0, size.1) };
         }
-        Ok(set)
+        let found = from.filter(|_| kind < whole + object).and_then(|from| from.object(path, size, rng));
+        match found {
+            Some(object) => Crop::around(object, size, rng),
+            None => Crop::random(size.0, size.1, rng),
+        }
     }
 
     fn sampling_options(&self) -> SamplingOptions {

@@ -37,6 +37,8 @@ pub(super) enum Stream {
     Regions,
     /// Where to look for a replacement of an unreadable image.
     Replacement,
+    /// Which source of regions a sample takes.
+    Source,
 }
 
 /// The generator of one stream of the sample at `at`.
