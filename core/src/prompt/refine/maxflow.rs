@@ -20,7 +20,6 @@ enum Tree {
 
 #[derive(Clone, Copy)]
 struct Node {
-    first: u32,
     /// Arc to the parent, or one of the constants above.
     parent: u32,
     /// When `distance` was last known to be right.
@@ -33,18 +32,44 @@ struct Node {
     active: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Arc {
     head: u32,
-    next: u32,
+    /// The arc the other way.
+    reverse: u32,
+    /// What it can still carry.
     left: i32,
+    /// What its reverse can still carry: kept here, too, so that a look at a node's arcs stays with them.
+    back: i32,
 }
 
-/// A flow network. Arcs come in pairs: arc `a` and its reverse `a ^ 1`.
+impl Arc {
+    /// What it can still carry away from the terminal of the tree of the node that it leaves.
+    fn outward(&self, tree: Tree) -> i32 {
+        if tree == Tree::Source { self.left } else { self.back }
+    }
+
+    /// What can still come along it the other way, from the terminal of that tree.
+    fn inward(&self, tree: Tree) -> i32 {
+        if tree == Tree::Source { self.back } else { self.left }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Edge {
+    ends: [u32; 2],
+    forth: i32,
+    back: i32,
+}
+
+/// A flow network.
 #[derive(Default)]
 pub(super) struct Network {
     nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    /// Arcs by the node that they leave: those of node `a` are `first[a]..first[a + 1]`.
     arcs: Vec<Arc>,
+    first: Vec<u32>,
     active: std::collections::VecDeque<u32>,
     orphans: std::collections::VecDeque<u32>,
     time: u32,
@@ -53,18 +78,10 @@ pub(super) struct Network {
 impl Network {
     /// Empties it, and takes `nodes` unconnected nodes.
     pub(super) fn reset(&mut self, nodes: usize) {
-        let node = Node {
-            first: NONE,
-            parent: NONE,
-            time: 0,
-            distance: 0,
-            terminal: 0,
-            tree: Tree::Free,
-            active: false,
-        };
+        let node = Node { parent: NONE, time: 0, distance: 0, terminal: 0, tree: Tree::Free, active: false };
         self.nodes.clear();
         self.nodes.resize(nodes, node);
-        self.arcs.clear();
+        self.edges.clear();
         self.active.clear();
         self.orphans.clear();
         self.time = 0;
@@ -78,12 +95,7 @@ impl Network {
 
     /// Joins two nodes: `forth` is paid when `from` is on the source's side and `to` is not.
     pub(super) fn add_edge(&mut self, from: usize, to: usize, forth: i32, back: i32) {
-        let arc = self.arcs.len() as u32;
-        for (tail, head, left, at) in [(from, to, forth, arc), (to, from, back, arc + 1)] {
-            let node = &mut self.nodes[tail];
-            self.arcs.push(Arc { head: head as u32, next: node.first, left });
-            node.first = at;
-        }
+        self.edges.push(Edge { ends: [from as u32, to as u32], forth, back });
     }
 
     /// Whether `node` is on the source's side, after [`Self::solve`].
@@ -93,6 +105,7 @@ impl Network {
 
     /// Finds the minimum cut.
     pub(super) fn solve(&mut self) {
+        self.sort_arcs();
         self.plant();
         let mut current = NONE;
         loop {
@@ -108,6 +121,45 @@ impl Network {
                 current = NONE;
             }
         }
+    }
+
+    /// Lays the arcs out by the node that they leave: looking at a node's arcs is most of the work.
+    fn sort_arcs(&mut self) {
+        self.first.clear();
+        self.first.resize(self.nodes.len() + 1, 0);
+        for end in self.edges.iter().flat_map(|edge| edge.ends) {
+            self.first[end as usize + 1] += 1;
+        }
+        for at in 1..self.first.len() {
+            self.first[at] += self.first[at - 1];
+        }
+        self.arcs.clear();
+        self.arcs.resize(2 * self.edges.len(), Arc::default());
+        let mut free = self.first.clone();
+        for &Edge { ends: [from, to], forth, back } in &self.edges {
+            let [out, home] = [from, to].map(|end| {
+                let at = free[end as usize];
+                free[end as usize] += 1;
+                at
+            });
+            self.arcs[out as usize] = Arc { head: to, reverse: home, left: forth, back };
+            self.arcs[home as usize] = Arc { head: from, reverse: out, left: back, back: forth };
+        }
+    }
+
+    /// The arcs that leave a node.
+    fn leaving(&self, at: u32) -> std::ops::Range<u32> {
+        self.first[at as usize]..self.first[at as usize + 1]
+    }
+
+    fn carry(&mut self, arc: u32, flow: i32) {
+        let forth = &mut self.arcs[arc as usize];
+        forth.left -= flow;
+        forth.back += flow;
+        let reverse = forth.reverse;
+        let home = &mut self.arcs[reverse as usize];
+        home.left += flow;
+        home.back -= flow;
     }
 
     fn plant(&mut self) {
@@ -139,30 +191,23 @@ impl Network {
         None
     }
 
-    /// What `arc`, seen from a node of `tree`, can still carry away from that tree's terminal.
-    fn outward(&self, arc: u32, tree: Tree) -> i32 {
-        self.arcs[if tree == Tree::Source { arc } else { arc ^ 1 } as usize].left
-    }
-
     /// Takes free neighbours into the tree of `at`; returns an arc from the source's tree to the sink's.
     fn grow(&mut self, at: u32) -> Option<u32> {
-        let Node { tree, time, distance, mut first, .. } = self.nodes[at as usize];
-        while first != NONE {
-            let arc = first;
-            first = self.arcs[arc as usize].next;
-            if self.outward(arc, tree) == 0 {
+        let Node { tree, time, distance, .. } = self.nodes[at as usize];
+        for arc in self.leaving(at) {
+            let Arc { head, reverse, .. } = self.arcs[arc as usize];
+            if self.arcs[arc as usize].outward(tree) == 0 {
                 continue;
             }
-            let head = self.arcs[arc as usize].head;
             let other = &mut self.nodes[head as usize];
             if other.tree == Tree::Free || other.parent == NONE {
-                (other.tree, other.parent, other.time, other.distance) = (tree, arc ^ 1, time, distance + 1);
+                (other.tree, other.parent, other.time, other.distance) = (tree, reverse, time, distance + 1);
                 self.activate(head);
             } else if other.tree != tree {
-                return Some(if tree == Tree::Source { arc } else { arc ^ 1 });
+                return Some(if tree == Tree::Source { arc } else { reverse });
             } else if other.time <= time && other.distance > distance && other.parent != TERMINAL {
                 // A shorter way to the terminal.
-                (other.parent, other.time, other.distance) = (arc ^ 1, time, distance + 1);
+                (other.parent, other.time, other.distance) = (reverse, time, distance + 1);
             }
         }
         None
@@ -170,12 +215,10 @@ impl Network {
 
     /// Pushes what fits through source, `bridge` and sink.
     fn augment(&mut self, bridge: u32) {
-        let from = self.arcs[bridge as usize ^ 1].head;
-        let to = self.arcs[bridge as usize].head;
-        let flow = self.arcs[bridge as usize].left;
-        let flow = self.bottleneck(to, self.bottleneck(from, flow));
-        self.arcs[bridge as usize].left -= flow;
-        self.arcs[bridge as usize ^ 1].left += flow;
+        let Arc { head: to, reverse, left, .. } = self.arcs[bridge as usize];
+        let from = self.arcs[reverse as usize].head;
+        let flow = self.bottleneck(to, self.bottleneck(from, left));
+        self.carry(bridge, flow);
         self.push(from, flow);
         self.push(to, flow);
     }
@@ -187,9 +230,9 @@ impl Network {
                 return flow.min(node.terminal.abs());
             }
             // From the root to the node in the source's tree, the other way round in the sink's.
-            let arc = if node.tree == Tree::Source { node.parent ^ 1 } else { node.parent };
-            flow = flow.min(self.arcs[arc as usize].left);
-            at = self.arcs[node.parent as usize].head;
+            let arc = self.arcs[node.parent as usize];
+            flow = flow.min(arc.inward(node.tree));
+            at = arc.head;
         }
     }
 
@@ -204,13 +247,12 @@ impl Network {
                 }
                 return;
             }
-            let arc = if tree == Tree::Source { parent ^ 1 } else { parent };
-            self.arcs[arc as usize].left -= flow;
-            self.arcs[arc as usize ^ 1].left += flow;
-            if self.arcs[arc as usize].left == 0 {
+            let Arc { head, reverse, .. } = self.arcs[parent as usize];
+            self.carry(if tree == Tree::Source { reverse } else { parent }, flow);
+            if self.arcs[parent as usize].inward(tree) == 0 {
                 self.orphan(at);
             }
-            at = self.arcs[parent as usize].head;
+            at = head;
         }
     }
 
@@ -236,10 +278,9 @@ impl Network {
     /// The arc to the neighbour nearest to the terminal.
     fn find_parent(&mut self, at: u32, tree: Tree) -> Option<(u32, u32)> {
         let mut best = None;
-        let mut arc = self.nodes[at as usize].first;
-        while arc != NONE {
-            let Arc { head, next, .. } = self.arcs[arc as usize];
-            if self.outward(arc ^ 1, tree) != 0
+        for arc in self.leaving(at) {
+            let Arc { head, .. } = self.arcs[arc as usize];
+            if self.arcs[arc as usize].inward(tree) != 0
                 && self.nodes[head as usize].tree == tree
                 && let Some(distance) = self.origin(head)
             {
@@ -248,7 +289,6 @@ impl Network {
                 }
                 self.stamp(head, distance);
             }
-            arc = next;
         }
         best
     }
@@ -286,19 +326,17 @@ impl Network {
     }
 
     fn release(&mut self, at: u32, tree: Tree) {
-        let mut arc = self.nodes[at as usize].first;
-        while arc != NONE {
-            let Arc { head, next, .. } = self.arcs[arc as usize];
+        for arc in self.leaving(at) {
+            let Arc { head, .. } = self.arcs[arc as usize];
             let parent = self.nodes[head as usize].parent;
             if self.nodes[head as usize].tree == tree && parent != NONE {
-                if self.outward(arc ^ 1, tree) != 0 {
+                if self.arcs[arc as usize].inward(tree) != 0 {
                     self.activate(head);
                 }
                 if parent < ORPHAN && self.arcs[parent as usize].head == at {
                     self.orphan(head);
                 }
             }
-            arc = next;
         }
         let node = &mut self.nodes[at as usize];
         (node.parent, node.tree) = (NONE, Tree::Free);
@@ -312,11 +350,11 @@ mod tests {
 
     use super::*;
 
-    type Edge = (usize, usize, i32, i32);
+    type Link = (usize, usize, i32, i32);
 
-    fn cost(terminals: &[i32], edges: &[Edge], source: impl Fn(usize) -> bool) -> i64 {
+    fn cost(terminals: &[i32], edges: &[Link], source: impl Fn(usize) -> bool) -> i64 {
         let terminal = |(at, &t): (usize, &i32)| i64::from(if source(at) { (-t).max(0) } else { t.max(0) });
-        let edge = |&(a, b, forth, back): &Edge| match (source(a), source(b)) {
+        let edge = |&(a, b, forth, back): &Link| match (source(a), source(b)) {
             (true, false) => i64::from(forth),
             (false, true) => i64::from(back),
             _ => 0,
@@ -345,7 +383,7 @@ mod tests {
             edges in proptest::collection::vec((0usize..9, 0usize..9, 0i32..15, 0i32..15), 0..30),
         ) {
             let n = terminals.len();
-            let edges: Vec<Edge> = edges.into_iter().filter(|e| e.0 < n && e.1 < n && e.0 != e.1).collect();
+            let edges: Vec<Link> = edges.into_iter().filter(|e| e.0 < n && e.1 < n && e.0 != e.1).collect();
             let mut network = Network::default();
             network.reset(n);
             terminals.iter().enumerate().for_each(|(at, &t)| network.add_terminal(at, t));
