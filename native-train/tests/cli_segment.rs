@@ -74,6 +74,28 @@ fn every_output_tells_of_the_same_mask() {
 }
 
 #[test]
+fn the_models_own_tensors_are_written_on_demand() {
+    let place = place();
+    let line = ["--click", "40,32", "--object", "--click", "3,3", "--tensors", "said.safetensors"];
+    segment(&place, &[&line[..], &["--edges", "off", "--no-connected", "--no-holes"]].concat()).ok();
+    let bytes = fs::read(place.path("said.safetensors")).unwrap();
+    let said = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = said.names();
+    names.sort_unstable();
+    assert_eq!(names, ["latent", "logits.1", "logits.2"]);
+    let values = |name: &str| -> Vec<f32> {
+        let bytes = said.tensor(name).unwrap().data().as_chunks::<4>().0;
+        bytes.iter().map(|&four| f32::from_le_bytes(four)).collect()
+    };
+    let [side, also] = said.tensor("logits.1").unwrap().shape().try_into().unwrap();
+    assert_eq!((side, values("logits.1").len()), (also, side * side));
+    let &[one, tokens, width] = said.tensor("latent").unwrap().shape() else { panic!("latent [1, L+1, D]") };
+    assert!(one == 1 && tokens > 1 && values("latent").len() == tokens * width);
+    assert_ne!(values("logits.1"), values("logits.2"), "other prompts, other logits");
+    assert!(values("latent").iter().any(|&x| x != 0.0) && values("logits.1").iter().all(|x| x.is_finite()));
+}
+
+#[test]
 fn the_same_command_writes_the_same_bytes() {
     let place = place();
     for name in ["1.png", "2.png"] {
