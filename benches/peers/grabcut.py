@@ -11,7 +11,9 @@ are left out), and writes an evaluation of the same form with one method more, "
 Box: grabCut's own rectangle. Clicks: each comes at the centre of the largest wrong region (exact Euclidean
 distance transform, the image's border counts as outside), is drawn as a disc, and fixes its pixels. The
 mask before (nothing, at first) says what is probably what, but around the newest click a larger disc is
-probably what it says. Of four ways to begin and go on, this one reached the most with few clicks.
+probably what it says. Of four ways to begin and go on, this one
+reached the most with few clicks on ten photos; grabCut can be driven better (on the 25 GrabCut photos, 3.0
+and 4.0 clicks to IoU 0.85 and 0.90 have been measured), so its numbers from here are no upper bound.
 """
 
 import argparse
