@@ -1,8 +1,9 @@
-//! Measures mask refinement without a model: all logits are 0, so everything comes from prompts and
-//! colours.
+//! Measures mask refinement: without a model all logits are 0, so that everything comes from prompts
+//! and colours; with one it starts from what the model says.
 //!
 //! `cargo run --release -p rmae-core --example refine_eval -- FOLDER… [--half tune|test|all]
-//! [--clicks N] [--most OBJECTS] [--weights JSON]… [--edges off|guided|graphcut]`
+//! [--clicks N] [--most OBJECTS] [--weights JSON]… [--edges off|guided|graphcut]
+//! [--model FILE.safetensors]`
 //!
 //! A FOLDER has `images/*.jpg` and `masks/*.png` of the same stems: 0 is background, 128 is not
 //! judged, any other value is one object each. Clicks come one after the other at the centre of the
@@ -12,20 +13,24 @@
 mod folders;
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use pollster::block_on;
+use rmae_core::checkpoint::read_model;
+use rmae_core::exec::{Device, Precision};
 use rmae_core::prompt::refine::{Edges, RefineCache, RefineInput, RefineOptions, RefineWeights, refine_with};
-use rmae_core::prompt::{Mask, ObjectPrompts, WorkingImage};
+use rmae_core::prompt::{Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, WorkingImage};
 
 use folders::{Case, Failure, Truth, cases};
+
+/// Loss of overlap from which on a click counts as one that lowers it.
+const FALL: f64 = 0.02;
 
 struct Arguments {
     folders: Vec<PathBuf>,
     half: String,
     clicks: usize,
-    threads: usize,
+    model: Option<String>,
     weights: Vec<RefineWeights>,
     most: usize,
     options: RefineOptions,
@@ -75,7 +80,7 @@ fn arguments() -> Result<Arguments, Failure> {
         folders: vec![],
         half: "all".into(),
         clicks: 20,
-        threads: 1,
+        model: None,
         weights: vec![],
         most: usize::MAX,
         options: RefineOptions::default(),
@@ -87,7 +92,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "--half" => found.half = value()?,
             "--clicks" => found.clicks = value()?.parse()?,
             "--most" => found.most = value()?.parse()?,
-            "--threads" => found.threads = value()?.parse()?,
+            "--model" => found.model = Some(value()?),
             "--weights" => found.weights.push(serde_json::from_str(&value()?)?),
             "--edges" => {
                 found.options.edges = match value()?.as_str() {
@@ -110,65 +115,84 @@ fn arguments() -> Result<Arguments, Failure> {
 }
 
 fn measure(cases: &[Case], arguments: &Arguments) -> Result<Vec<Vec<Outcome>>, Failure> {
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        let work = || -> Result<(), Failure> {
-            while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = evaluate(case, arguments)?;
-                outcomes.lock().map_err(|_| "a thread failed")?.push(outcome);
-            }
-            Ok(())
-        };
-        let threads: Vec<_> = (0..arguments.threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
-    })?;
-    Ok(outcomes.into_inner().map_err(|_| "a thread failed")?)
+    let mut model = arguments.model.as_deref().map(load).transpose()?;
+    cases.iter().map(|case| evaluate(case, arguments, model.as_mut())).collect()
+}
+
+fn load(path: &str) -> Result<Predictor, Failure> {
+    let (config, weights) = read_model(&std::fs::read(path)?)?;
+    let device = Device::cpu(Precision::F32);
+    Ok(block_on(Predictor::new(&config, &weights, &device, PredictorOptions::default()))?)
 }
 
 /// One outcome for each set of weights.
-fn evaluate(case: &Case, arguments: &Arguments) -> Result<Vec<Outcome>, Failure> {
+fn evaluate(
+    case: &Case, arguments: &Arguments, mut model: Option<&mut Predictor>,
+) -> Result<Vec<Outcome>, Failure> {
     let (image, truth) = case.read()?;
     let start = Instant::now();
     let cache = RefineCache::new(&image);
     let cache_ms = milliseconds(start);
-    let outcome = |weights: &RefineWeights| {
-        let outcome = play(&image, &cache, &truth, arguments, weights);
-        Outcome { cache_ms, ..outcome }
-    };
-    Ok(arguments.weights.iter().map(outcome).collect())
+    if let Some(model) = model.as_deref_mut() {
+        block_on(model.set_working_image(image.clone()))?;
+    }
+    let mut outcomes = Vec::new();
+    for weights in &arguments.weights {
+        let mut scene = Scene { image: &image, cache: &cache, arguments, weights, times: vec![] };
+        let outcome = scene.play(&truth, model.as_deref_mut())?;
+        outcomes.push(Outcome { cache_ms, predict_ms: scene.times, ..outcome });
+    }
+    Ok(outcomes)
 }
 
-/// A box, then one click after the other.
-fn play(
-    image: &WorkingImage, cache: &RefineCache, truth: &Truth, arguments: &Arguments, weights: &RefineWeights,
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut predict_ms = Vec::new();
-    let mut predict = |prompts: &ObjectPrompts| {
-        let area = image.area();
-        let input = RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity: 0.0 };
-        let start = Instant::now();
-        let mask = refine_with(&input, &arguments.options, weights);
-        predict_ms.push(milliseconds(start));
-        mask
-    };
-    let boxes = truth.bounding_box().into_iter().collect();
-    let boxed = predict(&ObjectPrompts { boxes, ..Default::default() });
-    (outcome.boxed, outcome.box_edges) = (truth.overlap(&boxed), truth.edge_score(&boxed));
-    let mut prompts = ObjectPrompts::default();
-    let mut mask = Mask::empty(image.width(), image.height());
-    while prompts.clicks.len() < arguments.clicks {
-        let Some(click) = truth.next_click(&mask) else { break };
-        prompts.clicks.push(click);
-        mask = predict(&prompts);
-        outcome.clicks.push(truth.overlap(&mask));
-        if prompts.clicks.len() == 5 {
-            outcome.click_edges = truth.edge_score(&mask);
+/// One photo under one set of weights.
+struct Scene<'a> {
+    image: &'a WorkingImage,
+    cache: &'a RefineCache,
+    arguments: &'a Arguments,
+    weights: &'a RefineWeights,
+    times: Vec<f64>,
+}
+
+impl Scene<'_> {
+    /// A box, then one click after the other.
+    fn play(&mut self, truth: &Truth, mut model: Option<&mut Predictor>) -> Result<Outcome, Failure> {
+        let boxes = truth.bounding_box().into_iter().collect();
+        let boxed = self.predict(&ObjectPrompts { boxes, ..Default::default() }, model.as_deref_mut())?;
+        let mut outcome = Outcome {
+            boxed: truth.overlap(&boxed),
+            box_edges: truth.edge_score(&boxed),
+            ..Outcome::default()
+        };
+        let mut prompts = ObjectPrompts::default();
+        let mut mask = Mask::empty(self.image.width(), self.image.height());
+        while prompts.clicks.len() < self.arguments.clicks {
+            let Some(click) = truth.next_click(&mask) else { break };
+            prompts.clicks.push(click);
+            mask = self.predict(&prompts, model.as_deref_mut())?;
+            outcome.clicks.push(truth.overlap(&mask));
+            if prompts.clicks.len() == 5 {
+                outcome.click_edges = truth.edge_score(&mask);
+            }
         }
+        Ok(outcome)
     }
-    outcome.predict_ms = predict_ms;
-    outcome
+
+    fn predict(&mut self, prompts: &ObjectPrompts, model: Option<&mut Predictor>) -> Result<Mask, Failure> {
+        let refine = RefineOptions { edges: Edges::Off, ..RefineOptions::default() };
+        let options = PredictOptions { refine, ..PredictOptions::default() };
+        let predicted = match model {
+            Some(model) => block_on(model.predict(std::slice::from_ref(prompts), &options))?,
+            None => vec![],
+        };
+        let logits = predicted.first().map_or(&[][..], |prediction| &prediction.logits);
+        let (image, cache, area, side) = (self.image, self.cache, self.image.area(), logits.len().isqrt());
+        let input = RefineInput { image, cache, logits, side, area, prompts, granularity: 0.0 };
+        let start = Instant::now();
+        let mask = refine_with(&input, &self.arguments.options, self.weights);
+        self.times.push(milliseconds(start));
+        Ok(mask)
+    }
 }
 
 fn milliseconds(start: Instant) -> f64 {
@@ -191,8 +215,10 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
     let mut times: Vec<f64> = outcomes.iter().flat_map(|o| o.predict_ms.iter().copied()).collect();
     times.sort_by(f64::total_cmp);
     let quantile = |share: f64| times.get((share * times.len() as f64) as usize).copied().unwrap_or(0.0);
+    let falls = |o: &Outcome| o.clicks.windows(2).filter(|pair| pair[1] < pair[0] - FALL).count() as f64;
+    let further: f64 = outcomes.iter().map(|o| o.clicks.len().saturating_sub(1) as f64).sum();
     println!(
-        "{name}: {} objects; IoU@1,2,3,5,10 {:.3} {:.3} {:.3} {:.3} {:.3}; NoC@85/90 {:.2}/{:.2}; box IoU {:.3}; \
+        "{name}: {} objects; IoU@1,2,3,5,10 {:.3} {:.3} {:.3} {:.3} {:.3}; NoC@85/90 {:.2}/{:.2}; clicks that lower it {:.1} %; box IoU {:.3}; \
          boundary F box {:.3} 5 clicks {:.3}; ms median {:.1}, 95 % {:.1}; cache {:.1}",
         outcomes.len(),
         after(1),
@@ -202,6 +228,7 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
         after(10),
         needed(0.85),
         needed(0.9),
+        100.0 * outcomes.iter().map(falls).sum::<f64>() / further.max(1.0),
         mean(&|o| o.boxed),
         mean_of(&|o| o.box_edges),
         mean_of(&|o| o.click_edges),

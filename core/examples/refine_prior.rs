@@ -1,153 +1,177 @@
 //! Trains the prior of mask refinement: how likely a superpixel is inside, from what prompts and
-//! colours say of it.
+//! colours say of it and its surroundings.
 //!
-//! `cargo run --release -p rmae-core --example refine_prior -- FOLDER… [--objects N] [--epochs N]`
-//! prints the table of
-//! `core/src/prompt/refine/prior_weights.rs`. Folders are those of `refine_eval`. Prompts
-//! are a box, and clicks that correct what refinement makes of the clicks before.
+//! `cargo run --release -p rmae-core --example refine_prior -- FOLDER… --out FILE [--objects N]
+//! [--each N] [--steps N] [--rate N] [--threads N] [--init FILE]` writes what belongs into
+//! `core/src/prompt/refine/prior.bin`. Folders are those of `refine_eval`; of each photo at most
+//! `--each` objects are taken. `--init` goes on from weights that were written before. Prompts are clicks that correct what the network makes of those
+//! before, boxes and scribbles.
 
 #[path = "folders/mod.rs"]
 mod folders;
+#[path = "folders/lessons.rs"]
+mod lessons;
 
-use rand::seq::SliceRandom;
+use std::path::PathBuf;
+use std::time::Instant;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rmae_core::prompt::refine::prior::{FEATURES, HIDDEN, Prior, Sample, samples, unit};
-use rmae_core::prompt::refine::{RefineCache, RefineInput, RefineOptions, refine};
-use rmae_core::prompt::{Mask, ObjectPrompts};
+use rayon::prelude::*;
+use rmae_core::prompt::refine::prior::{CHANNELS, FEATURES, LOGIT_FEATURES, Network, PLAN, Row, Step};
 
-use folders::{Case, Failure, cases};
+use folders::Failure;
+use lessons::{Game, Object, read};
 
-/// Superpixels taken from each prompt.
-const SAMPLES: usize = 150;
-const CLICKS: usize = 6;
-const BATCH: usize = 512;
-const RATE: f32 = 3e-3;
+/// Objects of which each step sees one prompt.
+const BATCH: usize = 8;
+/// Of the decay of the mean of the squared gradient.
+const SQUARE: f32 = 0.999;
+const MOMENTUM: f32 = 0.9;
+/// Steps between two lines of output.
+const LINE: usize = 500;
+
+struct Arguments {
+    folders: Vec<PathBuf>,
+    out: PathBuf,
+    objects: usize,
+    each: usize,
+    steps: usize,
+    rate: f32,
+    threads: usize,
+    init: Option<PathBuf>,
+}
 
 fn main() -> Result<(), Failure> {
-    let (mut all, mut objects, mut epochs) = (Vec::new(), 1500, 12);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || -> Result<usize, Failure> {
-            Ok(arguments.next().ok_or(format!("{argument} needs a number"))?.parse()?)
-        };
-        match argument.as_str() {
-            "--objects" => objects = number()?,
-            "--epochs" => epochs = number()?,
-            folder => all.extend(cases(folder.as_ref(), "all")?),
-        }
-    }
+    let arguments = arguments()?;
+    rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    all.shuffle(&mut rng);
-    let mut data = Vec::new();
-    for case in all.iter().take(objects) {
-        gather(case, &mut rng, &mut data)?;
+    let objects = read(&arguments.folders, arguments.each, arguments.objects, &mut rng)?;
+    if objects.is_empty() {
+        return Err("the folders hold no objects".into());
     }
-    eprintln!("{} objects, {} superpixels", objects.min(all.len()), data.len());
-    let prior = train(&data, epochs, &mut rng);
-    print!("{}", source(&prior));
-    Ok(())
-}
-
-/// Superpixels of one object under a box and under every number of clicks.
-fn gather(case: &Case, rng: &mut ChaCha8Rng, data: &mut Vec<Sample>) -> Result<(), Failure> {
-    let (image, truth) = case.read()?;
-    let cache = RefineCache::new(&image);
-    let mut take = |prompts: &ObjectPrompts, rng: &mut ChaCha8Rng| {
-        let mut found = samples(&cache, prompts, &truth.judgements);
-        let (chosen, _) = found.partial_shuffle(rng, SAMPLES);
-        data.extend_from_slice(chosen);
+    eprintln!("{} objects", objects.len());
+    let rows = match &arguments.init {
+        Some(file) => {
+            Network::read(&std::fs::read(file)?, FEATURES).ok_or("--init: not weights of this network")?.rows
+        }
+        None => start(&mut rng),
     };
-    let boxes: Vec<_> = truth.bounding_box().into_iter().collect();
-    take(&ObjectPrompts { boxes: boxes.clone(), ..Default::default() }, rng);
-    let mut prompts = ObjectPrompts::default();
-    if rng.random_bool(0.15) {
-        prompts.boxes = boxes;
-    }
-    let mut mask = Mask::empty(image.width(), image.height());
-    while prompts.clicks.len() < CLICKS {
-        let Some(click) = truth.next_click(&mask) else { break };
-        prompts.clicks.push(click);
-        take(&prompts, rng);
-        let area = image.area();
-        let (image, cache, prompts) = (&image, &cache, &prompts);
-        let input = RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity: 0.0 };
-        mask = refine(&input, &RefineOptions::default());
-    }
+    let rows = train(&objects, &arguments, rows);
+    std::fs::write(&arguments.out, bytes(&rows))?;
     Ok(())
 }
 
-/// Weights, gradients or their moments, as one row.
-const PARAMETERS: usize = HIDDEN * (FEATURES + 1) + HIDDEN + 1;
-
-fn train(data: &[Sample], epochs: usize, rng: &mut ChaCha8Rng) -> Prior {
-    let scale = (2.0 / FEATURES as f32).sqrt();
-    let mut weights: Vec<f32> = (0..PARAMETERS).map(|_| rng.random_range(-scale..scale)).collect();
-    let (mut mean, mut square) = (vec![0.0f32; PARAMETERS], vec![0.0f32; PARAMETERS]);
-    let mut order: Vec<usize> = (0..data.len()).collect();
-    let steps = epochs * data.len().div_ceil(BATCH);
-    let mut step = 0;
-    for epoch in 0..epochs {
-        order.shuffle(rng);
-        let mut total = 0.0;
-        for batch in order.chunks(BATCH) {
-            step += 1;
-            let (loss, gradient) = descend(&weights, batch.iter().map(|&at| &data[at]));
-            total += loss;
-            let rate = RATE * (1.0 - step as f32 / (steps + 1) as f32);
-            let correction = (1.0 - 0.999f32.powi(step)).sqrt() / (1.0 - 0.9f32.powi(step));
-            for (at, gradient) in gradient.iter().enumerate() {
-                mean[at] = 0.9 * mean[at] + 0.1 * gradient;
-                square[at] = 0.999 * square[at] + 0.001 * gradient * gradient;
-                weights[at] -= rate * correction * mean[at] / (square[at].sqrt() + 1e-8);
-            }
-        }
-        eprintln!("epoch {epoch}: loss {:.4}", total / data.len().div_ceil(BATCH) as f32);
-    }
-    prior(&weights)
-}
-
-fn prior(weights: &[f32]) -> Prior {
-    let (rows, _) = weights.as_chunks::<{ FEATURES + 1 }>();
-    let mut output = [0.0; HIDDEN + 1];
-    output.copy_from_slice(&weights[HIDDEN * (FEATURES + 1)..]);
-    let mut hidden = [[0.0; FEATURES + 1]; HIDDEN];
-    hidden.copy_from_slice(&rows[..HIDDEN]);
-    Prior { hidden, output }
-}
-
-/// Mean cross-entropy over a batch, and its gradient.
-fn descend<'a>(weights: &[f32], batch: impl Iterator<Item = &'a Sample>) -> (f32, Vec<f32>) {
-    let network = prior(weights);
-    let mut gradient = vec![0.0; PARAMETERS];
-    let (mut loss, mut sum) = (0.0, 0.0);
-    for sample in batch {
-        let odds = network.odds(&sample.features);
-        let likely = 1.0 / (1.0 + (-odds).exp());
-        loss += sample.weight * (odds.max(0.0) - odds * sample.inside + (-odds.abs()).exp().ln_1p());
-        sum += sample.weight;
-        let error = sample.weight * (likely - sample.inside);
-        let (rows, output) = gradient.split_at_mut(HIDDEN * (FEATURES + 1));
-        output[HIDDEN] += error;
-        for (at, row) in rows.chunks_exact_mut(FEATURES + 1).enumerate() {
-            let value = unit(&network.hidden[at], &sample.features);
-            if value > 0.0 {
-                output[at] += error * value;
-                let error = error * network.output[at];
-                row.iter_mut().zip(&sample.features).for_each(|(row, feature)| *row += error * feature);
-                row[FEATURES] += error;
-            }
+fn arguments() -> Result<Arguments, Failure> {
+    let mut found = Arguments {
+        folders: vec![],
+        out: PathBuf::new(),
+        objects: usize::MAX,
+        each: 3,
+        steps: 16_000,
+        rate: 3e-3,
+        threads: 2,
+        init: None,
+    };
+    let mut rest = std::env::args().skip(1);
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--out" => found.out = value()?.into(),
+            "--objects" => found.objects = value()?.parse()?,
+            "--each" => found.each = value()?.parse()?,
+            "--steps" => found.steps = value()?.parse()?,
+            "--rate" => found.rate = value()?.parse()?,
+            "--init" => found.init = Some(value()?.into()),
+            "--threads" => found.threads = value()?.parse()?,
+            _ if argument.starts_with('-') => return Err(format!("unknown option {argument}").into()),
+            _ => found.folders.push(argument.into()),
         }
     }
-    gradient.iter_mut().for_each(|value| *value /= sum);
-    (loss / sum, gradient)
+    if found.folders.is_empty() || found.out.as_os_str().is_empty() {
+        return Err("name folders with images/ and masks/, and --out FILE".into());
+    }
+    Ok(found)
 }
 
-fn source(prior: &Prior) -> String {
-    let row = |row: &[f32]| row.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ");
-    let hidden: String = prior.hidden.iter().map(|values| format!("        [{}],\n", row(values))).collect();
-    format!(
-        "pub(super) static TRAINED: Prior = Prior {{\n    hidden: [\n{hidden}    ],\n    output: [{}],\n}};\n",
-        row(&prior.output)
-    )
+/// Adam, on weights that are rounded to bytes each time that the network is asked.
+fn train(objects: &[Object], arguments: &Arguments, mut rows: Vec<Row>) -> Vec<Row> {
+    let (mut mean, mut square) = (vec![[0.0f32; CHANNELS]; rows.len()], vec![[0.0f32; CHANNELS]; rows.len()]);
+    let mut games: Vec<Game<'_>> = (0..BATCH as u64).map(|seed| Game::new(objects, seed)).collect();
+    let (mut total, begun) = (0.0, Instant::now());
+    for step in 1..=arguments.steps {
+        let network = rounded(&rows);
+        let results: Vec<(f32, Vec<Row>)> = games.par_iter_mut().map(|game| game.play(&network)).collect();
+        // In the order of the games, so that the outcome does not depend on the threads.
+        let mut gradient = vec![[0.0f32; CHANNELS]; rows.len()];
+        for (loss, one) in &results {
+            total += loss / BATCH as f32;
+            gradient.as_flattened_mut().iter_mut().zip(one.as_flattened()).for_each(|(sum, one)| *sum += one);
+        }
+        let done = step as f32 / arguments.steps as f32;
+        let rate = arguments.rate
+            * (step as f32 / 200.0).min(1.0)
+            * (0.5 + 0.5 * (std::f32::consts::PI * done).cos());
+        let correction = (1.0 - SQUARE.powi(step as i32)).sqrt() / (1.0 - MOMENTUM.powi(step as i32));
+        let moments = mean.as_flattened_mut().iter_mut().zip(square.as_flattened_mut());
+        let gradient = gradient.as_flattened();
+        for ((weight, (mean, square)), gradient) in
+            rows.as_flattened_mut().iter_mut().zip(moments).zip(gradient)
+        {
+            let gradient = (gradient / BATCH as f32).clamp(-1.0, 1.0);
+            *mean = MOMENTUM * *mean + (1.0 - MOMENTUM) * gradient;
+            *square = SQUARE * *square + (1.0 - SQUARE) * gradient * gradient;
+            *weight -= rate * correction * *mean / (square.sqrt() + 1e-6);
+        }
+        if step % LINE == 0 {
+            eprintln!("step {step}: loss {:.4}, {:.0} s", total / LINE as f32, begun.elapsed().as_secs_f32());
+            total = 0.0;
+        }
+    }
+    rows
+}
+
+/// Small random weights; what is residual starts near 0, what the logits say at 0.
+fn start(rng: &mut ChaCha8Rng) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for step in PLAN {
+        let count = step.rows(FEATURES);
+        let scale = if step == Step::Embed { 1.5 } else { 1.0 } / (count as f32).sqrt();
+        for at in 0..count {
+            let logit = step == Step::Embed && at + 1 >= count - LOGIT_FEATURES;
+            let scale = if logit || at + 1 == count { 0.0 } else { scale };
+            rows.push(std::array::from_fn(|_| scale * rng.random_range(-1.0f32..1.0)));
+        }
+    }
+    rows
+}
+
+/// The scale of each column of a step's weights: the upper half of a float.
+fn scales(rows: &[Row]) -> [f32; CHANNELS] {
+    std::array::from_fn(|at| {
+        let most = rows.iter().map(|row| row[at].abs()).fold(1e-6, f32::max);
+        f32::from_bits(((most / 127.0).to_bits() + 0x8000) & 0xffff_0000)
+    })
+}
+
+fn level(value: f32, scale: f32) -> i8 {
+    (value / scale).round().clamp(-127.0, 127.0) as i8
+}
+
+/// The weights as they are written.
+fn bytes(rows: &[Row]) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), rows);
+    for count in PLAN.iter().map(|step| step.rows(FEATURES)).filter(|&count| count > 0) {
+        let (rows, after) = rest.split_at(count);
+        rest = after;
+        let scales = scales(rows);
+        bytes.extend(scales.iter().flat_map(|scale| ((scale.to_bits() >> 16) as u16).to_le_bytes()));
+        bytes.extend(rows.iter().flat_map(|row| (0..CHANNELS).map(|at| level(row[at], scales[at]) as u8)));
+    }
+    bytes
+}
+
+fn rounded(rows: &[Row]) -> Network {
+    // What is written can be read.
+    Network::read(&bytes(rows), FEATURES).unwrap_or_else(|| unreachable!())
 }

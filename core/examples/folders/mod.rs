@@ -28,6 +28,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether both are objects of one photo.
+    pub fn same_photo(&self, other: &Self) -> bool {
+        self.image == other.image
+    }
+
     /// The photo, and the object's true mask.
     pub fn read(&self) -> Result<(WorkingImage, Truth), Failure> {
         let rgb = image::open(&self.image)?.into_rgb8();

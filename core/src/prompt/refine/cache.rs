@@ -2,6 +2,8 @@
 
 use super::super::WorkingImage;
 use super::colour::{Converter, Lab, Palette};
+use super::pyramid::{LEVELS, Level, levels};
+use super::scene::{SCENE, describe};
 use super::superpixels::Superpixels;
 
 /// Pixels of the reduced image at most, about.
@@ -28,6 +30,10 @@ pub struct RefineCache {
     /// Which colours of the palette a superpixel has and how often, in compressed rows.
     pub(super) colours: Vec<(u8, f32)>,
     pub(super) colour_starts: Vec<u32>,
+    /// What the image says of each superpixel.
+    pub(super) scene: Vec<[f32; SCENE]>,
+    /// Superpixels, and the regions they form.
+    pub(super) levels: [Level; LEVELS],
 }
 
 impl RefineCache {
@@ -44,7 +50,22 @@ impl RefineCache {
         let palette = Palette::new(&lab);
         let (colours, colour_starts) = count_colours(&superpixels, &palette, &reduced.rgb);
         let columns = reduced.width;
-        Self { width, height, factor, columns, superpixels, step, palette, colours, colour_starts }
+        let (scene, levels) = (Vec::new(), levels(&superpixels));
+        let mut cache = Self {
+            width,
+            height,
+            factor,
+            columns,
+            superpixels,
+            step,
+            palette,
+            colours,
+            colour_starts,
+            scene,
+            levels,
+        };
+        cache.scene = describe(&cache, &lab);
+        cache
     }
 
     pub(super) fn colours_of(&self, patch: usize) -> &[(u8, f32)] {

@@ -3,13 +3,28 @@
 use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::geodesic::Ways;
+use super::scene::{SCENE, odds};
 use super::solve::{Seed, Seeds};
+use super::superpixels::Patch;
 
+/// Numbers that depend on the prompts.
+const SAID: usize = 28;
 /// Numbers for each superpixel.
-pub const FEATURES: usize = 18;
+pub const FEATURES: usize = SCENE + SAID;
+/// The last ones are what the logits say: 0 without logits.
+pub const LOGIT_FEATURES: usize = 2;
 
 /// Prompts of which the features look at the nearest, at most.
 const MOST_MARKS: usize = 40;
+
+/// What is said of an object besides clicks and scribbles.
+pub(super) struct Said<'a> {
+    pub(super) boxed: bool,
+    /// The model's log odds of every superpixel, or none.
+    pub(super) logits: &'a [f32],
+    /// How much they are to be trusted, 0 to 1.
+    pub(super) trust: f32,
+}
 
 /// The features of every superpixel, and the ways from the positive seeds.
 pub(super) struct Evidence {
@@ -24,55 +39,91 @@ struct Mark {
     colour: Lab,
 }
 
+/// Logarithm of a way's length.
+pub(super) fn log(distance: f32) -> f32 {
+    (distance.min(400.0) + 2.0).ln() - 3.0
+}
+
+/// Height of a step.
+pub(super) fn step(height: f32) -> f32 {
+    height.min(40.0) * 0.1 - 1.0
+}
+
 impl Evidence {
-    pub(super) fn new(cache: &RefineCache, seeds: &Seeds, boxed: bool) -> Self {
+    pub(super) fn new(cache: &RefineCache, seeds: &Seeds, said: Said<'_>) -> Self {
         let superpixels = &cache.superpixels;
+        let boxed = said.boxed;
         let inside = || seeds.of(Seed::Inside);
         let outside = || seeds.of(Seed::Outside);
-        let border = || (0..superpixels.len()).filter(|&at| superpixels.patches[at].border > 0.0);
         let from_inside = Ways::shortest(superpixels, inside());
-        let distances = [
-            &from_inside.distance,
-            &Ways::shortest(superpixels, outside()).distance,
-            &Ways::shortest(superpixels, border()).distance,
-        ];
-        let steps = [inside().collect::<Vec<_>>(), outside().collect(), border().collect()]
+        let from_outside = Ways::shortest(superpixels, outside()).distance;
+        let steps = [inside().collect::<Vec<_>>(), outside().collect()]
             .map(|seeds: Vec<usize>| Ways::lowest(superpixels, seeds.into_iter()).distance);
         let (positive, negative) = (marks(cache, &seeds.positive), marks(cache, &seeds.negative));
-        let border_odds = border_odds(cache);
+        let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
         let frame = Frame::new(cache, seeds, boxed);
         let scale = 1.0 / (superpixels.labels.len() as f32).sqrt();
+        let flag = |on: bool| f32::from(u8::from(on));
         let features = (0..superpixels.len()).map(|at| {
             let patch = &superpixels.patches[at];
-            let near = |marks: &[Mark]| nearest(marks, patch.centre, patch.colour, scale);
-            let ((place_in, colour_in), (place_out, colour_out)) = (near(&positive), near(&negative));
-            let log = |distance: f32| (distance.min(400.0) + 2.0).ln() - 3.0;
-            let step = |distance: f32| distance.min(40.0) * 0.1 - 1.0;
+            let (near, far) = (nearest(&positive, patch, scale), nearest(&negative, patch, scale));
             let [u, v] = frame.at(patch.centre);
-            [
-                log(distances[0][at]),
-                log(distances[1][at]),
-                log(distances[2][at]),
+            let [l, a, b] = near.difference;
+            let (way_in, way_out) = (log(from_inside.distance[at]), log(from_outside[at]));
+            let said = [
+                way_in,
+                way_out,
+                way_in - way_out.min(cache.scene[at][0]),
                 step(steps[0][at]),
                 step(steps[1][at]),
-                step(steps[2][at]),
-                place_in,
-                place_out,
-                colour_in,
-                colour_out,
-                border_odds[at],
-                if boxed { 1.0 } else { 0.0 },
-                if positive.is_empty() { 0.0 } else { 1.0 },
-                if negative.is_empty() { 0.0 } else { 1.0 },
+                near.place,
+                far.place,
+                near.colour,
+                far.colour,
+                near.offset[0],
+                near.offset[1],
+                l,
+                a,
+                b,
+                colours[0][at],
+                colours[1][at],
+                colours[2][at],
+                flag(boxed),
+                flag(!positive.is_empty()),
+                flag(!negative.is_empty()),
                 (positive.len() as f32).ln_1p() * 0.5,
+                flag(seeds.known[at] == Seed::Inside),
+                flag(seeds.known[at] == Seed::Outside),
                 u,
                 v,
                 u.max(v),
-            ]
+                said.logits.get(at).map_or(0.0, |logit| 0.4 * said.trust * logit),
+                if said.logits.is_empty() { 0.0 } else { said.trust },
+            ];
+            let mut all = [0.0; FEATURES];
+            all[..SCENE].copy_from_slice(&cache.scene[at]);
+            all[SCENE..].copy_from_slice(&said);
+            all
         });
         let features = features.collect();
         Self { features, ways: inside().next().is_some().then_some(from_inside) }
     }
+}
+
+/// How much more often colours come under positive prompts than elsewhere, under negative prompts
+/// and beyond boxes, and where the way to a positive prompt is shorter than those to others and to
+/// the image's border.
+fn colours(cache: &RefineCache, seeds: &Seeds, way_in: &[f32], way_out: &[f32]) -> [Vec<f32>; 3] {
+    let among = |kind: Seed| {
+        let share = |at: usize| f32::from(u8::from(seeds.known[at] == kind));
+        odds(cache, cache.palette_odds(share))
+    };
+    let nearer = |at: usize| {
+        let near = way_in[at].min(400.0) + 2.0;
+        let far = (way_out[at].min(400.0) + 2.0).min((cache.scene[at][0] + 3.0).exp());
+        far * far / (far * far + near * near)
+    };
+    [among(Seed::Inside), among(Seed::Outside), odds(cache, cache.palette_odds(nearer))]
 }
 
 fn marks(cache: &RefineCache, patches: &[u32]) -> Vec<Mark> {
@@ -84,23 +135,37 @@ fn marks(cache: &RefineCache, patches: &[u32]) -> Vec<Mark> {
     patches.iter().step_by(every).map(mark).collect()
 }
 
-/// How near the nearest mark is, and how alike the most similar one, both as logarithms.
-fn nearest(marks: &[Mark], place: [f32; 2], colour: Lab, scale: f32) -> (f32, f32) {
-    let (mut least, mut alike) = (4.0f32, 10_000.0f32);
-    for mark in marks {
-        let [dx, dy] = [(mark.place[0] - place[0]) * scale, (mark.place[1] - place[1]) * scale];
-        least = least.min(dx * dx + dy * dy);
-        alike = alike.min(distance2(mark.colour, colour));
-    }
-    (0.5 * (least + 1e-3).ln() + 1.5, 0.5 * (alike + 4.0).ln() - 2.5)
+/// The marks nearest to a superpixel.
+struct Nearest {
+    /// How near the nearest mark is, as a logarithm.
+    place: f32,
+    /// How alike the most similar one is, as a logarithm.
+    colour: f32,
+    /// How far the nearest one is across and down, in parts of the image.
+    offset: [f32; 2],
+    /// Difference to the colour of the nearest one.
+    difference: Lab,
 }
 
-/// How much more often the colours of a superpixel come at the image's border than elsewhere.
-fn border_odds(cache: &RefineCache) -> Vec<f32> {
-    let patches = &cache.superpixels.patches;
-    let mut odds = cache.palette_odds(|at| if patches[at].border > 0.0 { 1.0 } else { 0.0 });
-    odds.iter_mut().for_each(|odds| *odds = odds.clamp(-3.0, 3.0));
-    (0..patches.len()).map(|at| cache.mean_odds(at, &odds)).collect()
+fn nearest(marks: &[Mark], patch: &Patch, scale: f32) -> Nearest {
+    let (mut least, mut alike, mut first) = (4.0f32, 10_000.0f32, None);
+    for mark in marks {
+        let [dx, dy] = [0, 1].map(|side: usize| (mark.place[side] - patch.centre[side]) * scale);
+        let away = dx * dx + dy * dy;
+        if away < least {
+            (least, first) = (away, Some(mark));
+        }
+        alike = alike.min(distance2(mark.colour, patch.colour));
+    }
+    let offset =
+        |mark: &Mark| [0, 1].map(|side: usize| 2.0 * scale * (patch.centre[side] - mark.place[side]).abs());
+    let difference = |mark: &Mark| std::array::from_fn(|c| 0.04 * (patch.colour[c] - mark.colour[c]));
+    Nearest {
+        place: 0.5 * (least + 1e-3).ln() + 1.5,
+        colour: 0.5 * (alike + 4.0).ln() - 2.5,
+        offset: first.map_or([0.0; 2], offset),
+        difference: first.map_or([0.0; 3], difference),
+    }
 }
 
 /// The rectangle in which the object is known to lie.

@@ -17,9 +17,12 @@ mod evidence;
 mod field;
 mod geodesic;
 mod guided;
+mod learn;
 mod maxflow;
+mod network;
 pub mod prior;
-mod prior_weights;
+mod pyramid;
+mod scene;
 mod solve;
 mod superpixels;
 mod tidy;
@@ -148,9 +151,17 @@ fn cut(
 ) -> Vec<u8> {
     let cache = input.cache;
     let seeds = Seeds::new(cache, constraints);
-    let given = given(input, field, weights);
-    let solver =
-        Solver { cache, seeds: &seeds, boxed: constraints.boxed, given, weights, star: options.connected };
+    let logits = logits(input, field);
+    let given = given(input, &logits, weights);
+    let solver = Solver {
+        cache,
+        seeds: &seeds,
+        boxed: constraints.boxed,
+        given,
+        logits,
+        weights,
+        star: options.connected,
+    };
     let (labels, colours) = solver.solve(input.granularity());
     let band = Band {
         cache,
@@ -165,26 +176,36 @@ fn cut(
 /// Spread of the logits from which on they are trusted fully.
 const CERTAIN_SPREAD: f32 = 2.0;
 
+/// The logits at the middle of every superpixel; none where there are none.
+fn logits(input: &RefineInput<'_>, field: &Field) -> Vec<f32> {
+    let at = |patch: &Patch| field.at(centre(input.cache, patch)[0], centre(input.cache, patch)[1]);
+    let patches = if input.logits.is_empty() { &[][..] } else { &input.cache.superpixels.patches };
+    patches.iter().map(at).collect()
+}
+
+/// The middle of a superpixel, in pixels of the image.
+fn centre(cache: &RefineCache, patch: &Patch) -> [f32; 2] {
+    patch.centre.map(|place| place * cache.factor as f32)
+}
+
 /// What logits and an earlier mask say of every superpixel, and how much it is to be trusted: logits
 /// that hardly differ over the image are those of a model that does not know.
-fn given(input: &RefineInput<'_>, field: &Field, weights: &RefineWeights) -> (Vec<f32>, f32) {
+fn given(input: &RefineInput<'_>, logits: &[f32], weights: &RefineWeights) -> (Vec<f32>, f32) {
     let cache = input.cache;
-    let centre = |patch: &Patch| patch.centre.map(|place| place * cache.factor as f32);
-    let patches = &cache.superpixels.patches;
-    let logits: Vec<f32> = patches.iter().map(|patch| field.at(centre(patch)[0], centre(patch)[1])).collect();
     let count = logits.len().max(1) as f32;
     let mean = logits.iter().sum::<f32>() / count;
     let variance = logits.iter().map(|logit| (logit - mean).powi(2)).sum::<f32>() / count;
     let trust = (variance.sqrt() / CERTAIN_SPREAD).min(1.0);
     let earlier = |patch: &Patch| {
         let Some(mask) = &input.prompts.mask else { return 0.0 };
-        let [x, y] = centre(patch);
+        let [x, y] = centre(cache, patch);
         let column = x * mask.width() as f32 / cache.width as f32;
         let row = y * mask.height() as f32 / cache.height as f32;
         if mask.get(column as usize, row as usize) { weights.mask } else { -weights.mask }
     };
-    let odds =
-        logits.iter().zip(patches).map(|(logit, patch)| weights.logit * trust * logit + earlier(patch));
+    let logit = |at: usize| logits.get(at).copied().unwrap_or(0.0);
+    let odds = (0..).zip(&cache.superpixels.patches);
+    let odds = odds.map(|(at, patch)| weights.logit * trust * logit(at) + earlier(patch));
     (odds.collect(), trust)
 }
 

@@ -1,72 +1,33 @@
-//! How likely a superpixel is inside, from what prompts and colours say of it: a small network, and
-//! what it takes to train it.
+//! How likely a superpixel is inside, from what prompts and colours say of it: a trained
+//! [network](super::network).
 
-use super::super::ObjectPrompts;
-use super::super::simulate::Judged;
+use std::sync::LazyLock;
+
 use super::RefineCache;
-use super::constraints::Constraints;
-use super::evidence::Evidence;
-pub use super::evidence::FEATURES;
-use super::solve::{Seed, Seeds};
+pub use super::evidence::{FEATURES, LOGIT_FEATURES};
+pub use super::learn::Lesson;
+use super::network::View;
+pub use super::network::{CHANNELS, Network, PLAN, Row, Step};
+use super::solve::Seeds;
 
-/// Hidden units.
-pub const HIDDEN: usize = 16;
+/// What `examples/refine_prior.rs` wrote.
+static BYTES: &[u8] = include_bytes!("prior.bin");
 
-/// A network of one hidden layer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prior {
-    /// The last of each row is added.
-    pub hidden: [[f32; FEATURES + 1]; HIDDEN],
-    /// The last one is added.
-    pub output: [f32; HIDDEN + 1],
+static TRAINED: LazyLock<Option<Network>> = LazyLock::new(|| Network::read(BYTES, FEATURES));
+
+/// Log odds of every superpixel.
+pub(super) fn odds(cache: &RefineCache, seeds: &Seeds, features: &[[f32; FEATURES]]) -> Vec<f32> {
+    let marked = [&seeds.positive[..], &seeds.negative[..]];
+    let view = View::new(&cache.levels, features, marked);
+    TRAINED.as_ref().map_or_else(|| vec![0.0; features.len()], |network| view.run(network, |_| {}))
 }
 
-impl Prior {
-    /// Log odds.
-    #[must_use]
-    pub fn odds(&self, features: &[f32; FEATURES]) -> f32 {
-        let activations = self.hidden.iter().map(|row| unit(row, features).max(0.0));
-        let sum: f32 = activations.zip(&self.output).map(|(value, weight)| value * weight).sum();
-        sum + self.output[HIDDEN]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trained_weights_can_be_read() {
+        assert!(TRAINED.is_some());
     }
-}
-
-/// One hidden unit before its rectifier.
-#[must_use]
-pub fn unit(row: &[f32; FEATURES + 1], features: &[f32; FEATURES]) -> f32 {
-    row[FEATURES] + row.iter().zip(features).map(|(weight, value)| weight * value).sum::<f32>()
-}
-
-/// One superpixel to learn from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample {
-    /// What prompts and colours say.
-    pub features: [f32; FEATURES],
-    /// Which part of it is inside.
-    pub inside: f32,
-    /// Its pixels, 1 for a superpixel of the average size.
-    pub weight: f32,
-}
-
-/// The superpixels of an image that the prompts alone do not decide.
-///
-/// `truth` has the image's size, in raster order.
-#[must_use]
-pub fn samples(cache: &RefineCache, prompts: &ObjectPrompts, truth: &[Judged]) -> Vec<Sample> {
-    let constraints = Constraints::new(prompts, cache.width, cache.height);
-    let seeds = Seeds::new(cache, &constraints);
-    let evidence = Evidence::new(cache, &seeds, constraints.boxed);
-    let mut counts = vec![(0.0f32, 0.0f32); cache.superpixels.len()];
-    for (at, judged) in truth.iter().enumerate().take(cache.width * cache.height) {
-        let (inside, all) = &mut counts[cache.patch_at(at % cache.width, at / cache.width)];
-        *inside += f32::from(u8::from(*judged == Judged::Inside));
-        *all += f32::from(u8::from(*judged != Judged::Ignored));
-    }
-    let mean = truth.len() as f32 / counts.len().max(1) as f32;
-    let free = (0..counts.len()).filter(|&at| seeds.known[at] == Seed::Free && counts[at].1 > 0.0);
-    free.map(|at| {
-        let (inside, all) = counts[at];
-        Sample { features: evidence.features[at], inside: inside / all, weight: all / mean }
-    })
-    .collect()
 }

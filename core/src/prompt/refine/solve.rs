@@ -3,10 +3,10 @@
 
 use super::RefineCache;
 use super::constraints::{Constraints, Known};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Said};
 use super::geodesic::Ways;
 use super::maxflow::Network;
-use super::prior_weights::TRAINED;
+use super::prior;
 use super::weights::RefineWeights;
 
 /// Capacity of a cost of 1.
@@ -94,6 +94,8 @@ pub(super) struct Solver<'a> {
     /// Log odds that logits and an earlier mask give each superpixel, and how much they are to be
     /// trusted (0 to 1).
     pub(super) given: (Vec<f32>, f32),
+    /// The model's log odds as they are, or none.
+    pub(super) logits: Vec<f32>,
     pub(super) weights: &'a RefineWeights,
     /// Only what hangs together with a positive seed.
     pub(super) star: bool,
@@ -135,10 +137,11 @@ impl Solver<'_> {
         if !self.boxed && self.seeds.positive.is_empty() {
             return (given.clone(), None);
         }
-        let evidence = Evidence::new(self.cache, self.seeds, self.boxed);
+        let said = Said { boxed: self.boxed, logits: &self.logits, trust: *trust };
+        let evidence = Evidence::new(self.cache, self.seeds, said);
+        let prior = prior::odds(self.cache, self.seeds, &evidence.features);
         let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);
-        let odds = evidence.features.iter().zip(given);
-        let odds = odds.map(|(features, given)| given + weight * TRAINED.odds(features)).collect();
+        let odds = prior.iter().zip(given).map(|(prior, given)| given + weight * prior).collect();
         (odds, evidence.ways)
     }
 

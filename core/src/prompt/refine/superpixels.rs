@@ -194,7 +194,7 @@ fn connect(clusters: &[u32], lab: &[Lab], width: usize, height: usize, least: u3
     renumber(joined, count)
 }
 
-fn find(group: &mut [u32], mut part: u32) -> u32 {
+pub(super) fn find(group: &mut [u32], mut part: u32) -> u32 {
     while group[part as usize] != part {
         group[part as usize] = group[group[part as usize] as usize];
         part = group[part as usize];
