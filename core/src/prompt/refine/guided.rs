@@ -19,11 +19,8 @@ pub(super) fn filter(input: &RefineInput<'_>, field: &Field) -> Vec<u8> {
     };
     let guide: Vec<f32> = (0..width * height).map(grey).collect();
     let bias = input.granularity();
-    let probability = |at: usize| {
-        let (x, y) = ((at % width) as f32 + 0.5, (at / width) as f32 + 0.5);
-        1.0 / (1.0 + (-field.at(x, y) - bias).exp())
-    };
-    let value: Vec<f32> = (0..width * height).map(probability).collect();
+    let probability = |logit: f32| 1.0 / (1.0 + (-logit - bias).exp());
+    let value: Vec<f32> = field.everywhere(width, height).into_iter().map(probability).collect();
     let reach = ((REACH * width.max(height) as f32) as usize).max(2);
     let filtered = guided(&guide, &value, width, height, reach);
     filtered.iter().map(|&value| u8::from(value > 0.5 + 1e-5)).collect()

@@ -137,12 +137,9 @@ fn says_something(input: &RefineInput<'_>, constraints: &Constraints) -> bool {
 
 /// Where the enlarged logits are positive.
 fn threshold(input: &RefineInput<'_>, field: &Field) -> Vec<u8> {
-    let (width, bias) = (input.cache.width, input.granularity());
-    let pixel = |at: usize| {
-        let (x, y) = ((at % width) as f32 + 0.5, (at / width) as f32 + 0.5);
-        u8::from(field.at(x, y) + bias > 0.0)
-    };
-    (0..width * input.cache.height).map(pixel).collect()
+    let bias = input.granularity();
+    let logits = field.everywhere(input.cache.width, input.cache.height);
+    logits.into_iter().map(|logit| u8::from(logit + bias > 0.0)).collect()
 }
 
 fn cut(
