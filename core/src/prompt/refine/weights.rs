@@ -44,7 +44,7 @@ impl Default for RefineWeights {
     fn default() -> Self {
         Self {
             logit: 1.0,
-            mask: 2.0,
+            mask: 4.0,
             doubt: 0.6,
             prior: 1.5,
             colour: 2.0,
@@ -54,7 +54,7 @@ impl Default for RefineWeights {
             granularity: 3.0,
             star: 1.0,
             rounds: 3,
-            edge_reach: 3,
+            edge_reach: 2,
             edge_local: 0.5,
             edge_global: 0.2,
             edge_stay: 0.3,
