@@ -60,11 +60,12 @@ pub(crate) fn build(tools: &Toolbox, profile: &str) -> Result<PathBuf> {
     Ok(dist)
 }
 
-/// Takes away what trunk copied along: tests of the scripts, and programs that drew the gallery.
+/// Takes away what trunk copied along: tests of the scripts, programs that drew the gallery, and the
+/// service worker's second copy, which no page starts.
 fn leave_out(dist: &Path) -> Result<()> {
     for file in files::list(dist)? {
-        let not_for_visitors = file.url.split('/').any(|part| part == "test") || file.url.ends_with(".py");
-        if not_for_visitors {
+        let test = file.url.split('/').any(|part| part == "test");
+        if test || file.url.ends_with(".py") || file.url == "page/sw.js" {
             fs::remove_file(&file.path).with_context(|| format!("removing {}", file.path.display()))?;
         }
     }

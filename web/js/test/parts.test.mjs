@@ -53,7 +53,8 @@ test("what is wrong with prompts is told, and where", () => {
 });
 
 test("options have defaults and limits", () => {
-  assert.deepEqual(checkedOptions({}), { granularity: 0, refine: { edges: "graphcut", connected: true, holes: true }, maxSide: undefined, crop: undefined });
+  assert.deepEqual(checkedOptions({}), { granularity: 0, refine: { edges: "graphcut", connected: true, holes: true }, maxSide: undefined, crop: undefined, logits: false });
+  assert.equal(checkedOptions({ logits: true }).logits, true);
   for (const options of [{ granularity: 2 }, { granularity: NaN }, { maxSide: 0.5 }, { refine: { edges: "sharp" } }]) {
     assert.throws(() => checkedOptions(options), errors.PromptError, JSON.stringify(options));
   }

@@ -1,5 +1,5 @@
 //! How likely a superpixel is inside, from what prompts and colours say of it: a trained
-//! [network](super::network).
+//! network (`refine/network.rs`).
 
 use std::sync::LazyLock;
 
