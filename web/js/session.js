@@ -280,14 +280,14 @@ export class Session {
     const masks = objects.map(({ mask }) => mask);
     const prompts = JSON.stringify(objects.map(({ mask, ...others }) => others));
     const { logits: wanted, ...rest } = options;
-    const made = await this.#on((engine) => engine.predict(prompts, masks, JSON.stringify(rest)));
+    const made = await this.#on((engine) => engine.predict(prompts, masks, JSON.stringify(rest), Boolean(wanted)));
     const ms = performance.now() - start;
     this.#timings.lastPredictMs = ms;
     const result = made.map(({ width, height, data, logits, seen, ...facts }) => ({
       mask: { width, height, data },
       ...facts,
       ms,
-      ...(wanted ? { logits: { side: Math.sqrt(logits.length), data: logits, box: seen } } : {}),
+      ...(logits ? { logits: { side: Math.sqrt(logits.length), data: logits, box: seen } } : {}),
     }));
     return { result, transfer: result.flatMap(({ mask, logits }) => [mask.data.buffer, ...(logits ? [logits.data.buffer] : [])]) };
   }
@@ -331,9 +331,10 @@ export class Session {
   }
 }
 
-/** Gives an engine an image that another one has read. */
-function restored(engine, { width, height, pixels }) {
-  return engine.restoreImage(width, height, pixels);
+/** Gives an engine an image that another one has read, ready for the first prompt. */
+async function restored(engine, { width, height, pixels }) {
+  await engine.restoreImage(width, height, pixels);
+  engine.prepare();
 }
 
 /** Whether another device may do better. */

@@ -168,18 +168,21 @@ impl Engine {
         self.encode().await
     }
 
-    /// Masks of objects: an array of `{ width, height, data, score, area, box, logits, seen }`; area,
-    /// box and the rectangle over which the logits lie in pixels of the image.
+    /// Masks of objects: an array of `{ width, height, data, score, area, box }`, with
+    /// `logits` and the rectangle `seen` over which they lie where those are wanted; area and
+    /// rectangles in pixels of the image.
     ///
     /// # Errors
     /// `prompt` for what cannot be, and those of the device.
-    pub async fn predict(&mut self, prompts: String, masks: Array, options: String) -> Thrown<Array> {
+    pub async fn predict(
+        &mut self, prompts: String, masks: Array, options: String, logits: bool,
+    ) -> Thrown<Array> {
         let masks = masks.iter().map(|mask| mask_of(&mask)).collect::<Result<_>>().map_err(thrown)?;
         let objects = requests::objects(&prompts, masks).map_err(thrown)?;
         let options = requests::options(&options).map_err(thrown)?;
         let made = self.predictor.predict(&objects, &options).await.map_err(thrown)?;
         let full = self.full_size().map_err(thrown)?;
-        Ok(made.into_iter().map(|prediction| result(prediction, full)).collect())
+        Ok(made.into_iter().map(|prediction| result(prediction, full, logits)).collect())
     }
 
     /// Attention from the patch under a point, of one head or the mean of all, in a layer or the last:
@@ -288,7 +291,7 @@ fn no_image() -> Error {
 }
 
 /// One object's result. Area and box are those of the image, whatever the size of the mask.
-fn result(prediction: Prediction, (width, height): (usize, usize)) -> JsValue {
+fn result(prediction: Prediction, (width, height): (usize, usize), with_logits: bool) -> JsValue {
     let Prediction { mask, score, logits, area: seen } = prediction;
     let (w, h) = (mask.width(), mask.height());
     let (across, down) = (width as f64 / w as f64, height as f64 / h as f64);
@@ -307,7 +310,7 @@ fn result(prediction: Prediction, (width, height): (usize, usize)) -> JsValue {
         ("score", JsValue::from(f64::from(score))),
         ("area", JsValue::from(area)),
         ("box", bounds.map_or(JsValue::NULL, JsValue::from)),
-        ("logits", Float32Array::from(&logits[..]).into()),
+        ("logits", if with_logits { Float32Array::from(&logits[..]).into() } else { JsValue::NULL }),
         ("seen", [seen.x0, seen.y0, seen.x1, seen.y1].map(JsValue::from).iter().collect::<Array>().into()),
     ])
     .into()

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::kernel::Slot::{Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, Slot, fields, kernel};
+use super::losses::sigmoid;
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
@@ -175,10 +176,6 @@ fn sums<T: Real>(x: &[T], t: &[T]) -> [f64; 2] {
 fn probability(x: f64) -> f64 {
     let e = (-x.abs()).exp();
     if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
-}
-
-fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
 }
 
 pub(super) static REGION_DICE: Kernel = kernel!("region_dice");

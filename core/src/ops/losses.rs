@@ -319,9 +319,8 @@ impl Op for RegionBceGrad {
         let (b, k, _, p) = inputs[0].dims4()?;
         let removed = Removed::of(&inputs[2], k, self.visible)?;
         let (x, y) = (&inputs[0], &inputs[1]);
-        let sigmoid = (x.neg()?.exp()? + 1.0)?.recip()?;
         let weight = y.affine(1.0 - self.background_weight, self.background_weight)?;
-        let d = ((sigmoid - y)? * weight)?.affine(removed.factor(b, p), 0.0)?;
+        let d = ((sigmoid(x)? - y)? * weight)?.affine(removed.factor(b, p), 0.0)?;
         d.broadcast_mul(&removed.mask(&inputs[2], x)?)?.broadcast_mul(&inputs[3])
     }
 
@@ -364,6 +363,11 @@ impl Op for RegionBceGrad {
 /// The sum of the losses of all rows, times `scale`, into the output.
 fn total(rows: usize, scale: f64) -> Vec<Dispatch> {
     SumAxis { outer: 1, n: rows, inner: 1, scale, shape: vec![1] }.dispatches(Scratch(0, rows), 1)
+}
+
+/// Probabilities of logits, as the references of both region losses have them.
+pub(super) fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
 }
 
 pub(super) static MASKED_MSE: Kernel = kernel!("masked_mse");
