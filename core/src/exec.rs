@@ -26,6 +26,7 @@ pub enum Precision {
     #[default]
     F32,
     /// 64-bit: the oracle of the tests.
+    #[cfg(feature = "training")]
     F64,
 }
 

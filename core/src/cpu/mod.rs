@@ -47,6 +47,7 @@ impl CpuDevice {
     fn dtype(self) -> DType {
         match self.precision {
             Precision::F32 => DType::F32,
+            #[cfg(feature = "training")]
             Precision::F64 => DType::F64,
         }
     }

@@ -18,6 +18,7 @@ macro_rules! per_dtype {
                 type $t = f32;
                 $body
             }
+            #[cfg(feature = "training")]
             candle_core::DType::F64 => {
                 type $t = f64;
                 $body

@@ -3,6 +3,7 @@
 //! A [`Graph`] is plain data: nodes in the order of their evaluation, each with a known shape. It
 //! knows nothing of devices; [`crate::exec`] runs it on the CPU or on a GPU.
 
+#[cfg(feature = "training")]
 mod gradient;
 mod memory;
 mod print;
@@ -10,6 +11,7 @@ mod print;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "training")]
 pub use gradient::{Recompute, gradient};
 pub use memory::{MemoryPlan, needed_nodes};
 pub use print::Cost;

@@ -16,11 +16,15 @@ pub use inference::{decoder_graph, image_graph, query_graph};
 pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};
 pub use positions::{position_table, tables_at};
-pub use tuning::{TuningOptions, tuning_graph};
+pub use tuning::TuningOptions;
+#[cfg(feature = "training")]
+pub use tuning::tuning_graph;
 
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::graph::{Graph, NodeId, Recompute, gradient};
+use crate::graph::{Graph, NodeId};
+#[cfg(feature = "training")]
+use crate::graph::{Recompute, gradient};
 use crate::ops::elementwise::{Add, Fill, Scale};
 use tuning::Shown;
 
@@ -32,6 +36,7 @@ use tuning::Shown;
 ///
 /// # Errors
 /// [`crate::Error::Config`] for a configuration that cannot be.
+#[cfg(feature = "training")]
 pub fn training_graph(config: &ModelConfig, batch: usize, recompute: Recompute) -> Result<Graph> {
     let mut graph = forward_graph(config, batch)?;
     let loss = graph.output("loss")?;

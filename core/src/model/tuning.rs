@@ -3,7 +3,9 @@
 use super::{Inputs, pixel, region, weighted_sum};
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::graph::{Graph, NodeId, Recompute, gradient};
+use crate::graph::{Graph, NodeId};
+#[cfg(feature = "training")]
+use crate::graph::{Recompute, gradient};
 
 /// What the region encoder sees when each region is shown by prompts of its own.
 #[derive(Clone, Copy)]
@@ -37,6 +39,7 @@ pub struct TuningOptions {
 /// # Errors
 /// [`crate::Error::Config`] for a configuration that cannot be, [`crate::Error::Unsupported`] for
 /// one that takes no prompts.
+#[cfg(feature = "training")]
 pub fn tuning_graph(
     config: &ModelConfig, batch: usize, options: &TuningOptions, recompute: Recompute,
 ) -> Result<Graph> {

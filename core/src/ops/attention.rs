@@ -123,6 +123,7 @@ impl Op for Attention {
         Ok(vec![size.n, size.tq, self.layout.dim])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let layout = self.layout;
         let mut inputs = cx.inputs.to_vec();
@@ -139,6 +140,7 @@ impl Op for Attention {
         Uses { inputs: if self.layout.fused { &[0] } else { &[0, 1] }, output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (n, tq, _) = inputs[0].dims3()?;
         let [q, k, v] = self.layout.split(inputs)?;
@@ -345,10 +347,12 @@ impl Op for AttentionGrad {
         Ok(inputs[usize::from(self.target == Target::Kv)].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None; cx.inputs.len()])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let [q, k, v] = self.layout.split(inputs)?;
         let dy = inputs.last().ok_or_else(|| candle_core::Error::msg("no dy"))?;

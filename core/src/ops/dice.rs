@@ -46,6 +46,7 @@ impl Op for RegionDice {
         Ok(vec![1])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let inputs = [cx.inputs[0], cx.inputs[1], cx.grad];
         Ok(vec![cx.when(0, |cx| cx.graph.apply(RegionDiceGrad, &inputs))?, None])
@@ -55,6 +56,7 @@ impl Op for RegionDice {
         Uses { inputs: &[0, 1], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (p, t) = (sigmoid(&inputs[0])?, &inputs[1]);
         let sum = |x: &Tensor| x.flatten_from(2)?.sum(2);
@@ -104,10 +106,12 @@ impl Op for RegionDiceGrad {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None; 3])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (b, k, ..) = inputs[0].dims4()?;
         let (p, t) = (sigmoid(&inputs[0])?, &inputs[1]);

@@ -1,6 +1,6 @@
 //! Element-by-element ops: constants, sums, GELU.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 use super::kernel::Slot::{Input, Output};
 use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
@@ -33,13 +33,19 @@ impl Op for Fill {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![])
     }
 
+    #[cfg(feature = "training")]
+    fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        self.cpu(inputs)
+    }
+
     /// In f64: the executor converts, as there is no input to take the type from.
-    fn reference(&self, _: &[Tensor]) -> candle_core::Result<Tensor> {
-        Tensor::full(self.value, self.shape.clone(), &Device::Cpu)?.to_dtype(DType::F64)
+    fn cpu(&self, _: &[Tensor]) -> candle_core::Result<Tensor> {
+        new_tensor(vec![self.value; numel(&self.shape)], self.shape.clone())
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
@@ -87,6 +93,7 @@ impl Op for Add {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let da = cx.needs[0].then_some(dy);
@@ -101,6 +108,7 @@ impl Op for Add {
         Ok(vec![da, db])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let inner = inputs[1].elem_count() / self.outer;
         let a = inputs[0].reshape((self.outer, self.n, inner))?;
@@ -152,11 +160,13 @@ impl Op for Scale {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         Ok(vec![cx.when(0, |cx| cx.graph.apply(self.clone(), &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         inputs[0].affine(self.factor, 0.0)
     }
@@ -191,6 +201,7 @@ impl Op for Gelu {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (x, dy) = (cx.inputs[0], cx.grad);
         Ok(vec![cx.when(0, |cx| cx.graph.apply(GeluGrad, &[x, dy]))?])
@@ -200,6 +211,7 @@ impl Op for Gelu {
         Uses { inputs: &[0], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let phi = (&inputs[0] * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
         &inputs[0] * phi
@@ -239,10 +251,12 @@ impl Op for GeluGrad {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = &inputs[0];
         let cdf = (x * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
@@ -294,13 +308,19 @@ impl Op for Reshape {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let shape = cx.shape(0);
         Ok(vec![cx.when(0, |cx| cx.graph.apply(Reshape { shape }, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        self.cpu(inputs)
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         inputs[0].reshape(self.shape.clone())
     }
 

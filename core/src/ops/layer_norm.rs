@@ -36,6 +36,7 @@ impl Op for LayerNorm {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (x, gamma, dy, eps) = (cx.inputs[0], cx.inputs[1], cx.grad, self.eps);
         let (rows, width) = rows_of(cx.graph.shape(x));
@@ -55,6 +56,7 @@ impl Op for LayerNorm {
         Uses { inputs: &[0, 1], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let normal = normalise(&inputs[0], self.eps)?;
         normal.broadcast_mul(&inputs[1].flatten_all()?)?.broadcast_add(&inputs[2].flatten_all()?)
@@ -117,10 +119,12 @@ impl Op for LayerNormGradInput {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = &inputs[0];
         let last = x.rank() - 1;
@@ -182,10 +186,12 @@ impl Op for LayerNormGradGamma {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (rows, width) = rows_of(inputs[0].dims());
         let normal = normalise(&inputs[0].reshape((rows, width))?, self.eps)?;

@@ -43,6 +43,7 @@ impl Op for Linear {
         Ok(shape)
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (x, w, dy) = (cx.inputs[0], cx.inputs[1], cx.grad);
         let dx = cx.when(0, |cx| {
@@ -68,6 +69,7 @@ impl Op for Linear {
         Uses { inputs: &[0, 1], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (rows, k) = rows_of(inputs[0].dims());
         let out = inputs[1].dim(0)?;
@@ -152,10 +154,12 @@ impl Op for LinearGradInput {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (rows, out) = rows_of(inputs[0].dims());
         let k = rows_of(&self.shape).1;
@@ -207,10 +211,12 @@ impl Op for LinearGradWeight {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (rows, out) = rows_of(inputs[0].dims());
         let k = rows_of(inputs[1].dims()).1;

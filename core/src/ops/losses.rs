@@ -86,6 +86,7 @@ impl Op for MaskedMse {
         Ok(vec![1])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let inputs = [cx.inputs[0], cx.inputs[1], cx.inputs[2], cx.grad];
         let op = MaskedMseGrad { visible: self.visible };
@@ -96,6 +97,7 @@ impl Op for MaskedMse {
         Uses { inputs: &[0, 1], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let removed = Removed::of(&inputs[2], 1, self.visible)?;
         let (b, _, p) = inputs[0].dims3()?;
@@ -161,10 +163,12 @@ impl Op for MaskedMseGrad {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None; 4])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let removed = Removed::of(&inputs[2], 1, self.visible)?;
         let (b, _, p) = inputs[0].dims3()?;
@@ -230,6 +234,7 @@ impl Op for RegionBce {
         Ok(vec![1])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let inputs = [cx.inputs[0], cx.inputs[1], cx.inputs[2], cx.grad];
         let op = RegionBceGrad { visible: self.visible, background_weight: self.background_weight };
@@ -240,6 +245,7 @@ impl Op for RegionBce {
         Uses { inputs: &[0, 1], output: false }
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (b, k, _, p) = inputs[0].dims4()?;
         let removed = Removed::of(&inputs[2], k, self.visible)?;
@@ -311,10 +317,12 @@ impl Op for RegionBceGrad {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None; 4])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (b, k, _, p) = inputs[0].dims4()?;
         let removed = Removed::of(&inputs[2], k, self.visible)?;

@@ -1,9 +1,8 @@
 //! The ops that the model is made of: one file a family, forward and backward side by side.
 //!
 //! An op states, in one place, its shape rule ([`Op::infer`]), its gradient rule ([`Op::vjp`]), its
-//! plain definition in candle ([`Op::reference`]), a faster CPU evaluation where there is one
-//! ([`Op::cpu`]), and the WGSL dispatches that compute it ([`Op::lower`]). Nothing else in the
-//! crate knows single ops.
+//! plain definition in candle ([`Op::reference`]), a faster CPU evaluation ([`Op::cpu`]), and the
+//! WGSL dispatches that compute it ([`Op::lower`]). Nothing else in the crate knows single ops.
 
 pub mod attention;
 pub mod dice;
@@ -43,6 +42,7 @@ pub trait Op: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of [`Graph::apply`].
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>>;
 
     /// Which values the gradient reads; decides what is kept, or computed again, for it.
@@ -54,15 +54,14 @@ pub trait Op: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of candle.
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;
 
     /// The CPU executor's evaluation; inputs are contiguous, and so must be the result.
     ///
     /// # Errors
     /// Those of candle.
-    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
-        self.reference(inputs)?.contiguous()
-    }
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;
 
     /// The GPU executor's evaluation, as a list of dispatches.
     fn lower(&self, io: &Lowering) -> Vec<Dispatch>;

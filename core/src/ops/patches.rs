@@ -47,10 +47,12 @@ impl Op for Patchify {
         Ok(vec![n, (h / p) * (w / p), c * p * p])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (n, c, h, w) = inputs[0].dims4()?;
         let p = self.patch;
@@ -127,10 +129,12 @@ impl Op for PatchNorm {
         Ok(inputs[0].to_vec())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = &inputs[0];
         let last = x.rank() - 1;

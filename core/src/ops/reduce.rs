@@ -43,6 +43,7 @@ impl Op for SumAxis {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let shape = cx.shape(0);
@@ -50,6 +51,7 @@ impl Op for SumAxis {
         Ok(vec![cx.when(0, |cx| cx.graph.apply(BroadcastAxis { outer, n, inner, scale, shape }, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = inputs[0].reshape((self.outer, self.n, self.inner))?;
         x.sum(1)?.affine(self.scale, 0.0)?.reshape(self.shape.clone())
@@ -144,6 +146,7 @@ impl Op for BroadcastAxis {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let shape = cx.shape(0);
@@ -151,6 +154,7 @@ impl Op for BroadcastAxis {
         Ok(vec![cx.when(0, |cx| cx.graph.apply(SumAxis { outer, n, inner, scale, shape }, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = inputs[0].reshape((self.outer, 1, self.inner))?.affine(self.scale, 0.0)?;
         x.broadcast_as((self.outer, self.n, self.inner))?.contiguous()?.reshape(self.shape.clone())
@@ -193,6 +197,7 @@ impl Op for OuterAdd {
         Ok(vec![q[0], q[1], m[1], q[2]])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let (q, m) = (cx.shape(0), cx.shape(1));
@@ -206,6 +211,7 @@ impl Op for OuterAdd {
         Ok(vec![dq, dm])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         inputs[0].unsqueeze(2)?.broadcast_add(&inputs[1].unsqueeze(1)?)
     }
@@ -262,15 +268,31 @@ impl Op for SwapAxes {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (dy, shape) = (cx.grad, cx.shape(0));
         let back = Self { outer: self.outer, a: self.b, b: self.a, inner: self.inner, shape };
         Ok(vec![cx.when(0, |cx| cx.graph.apply(back, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = inputs[0].reshape((self.outer, self.a, self.b, self.inner))?;
         x.transpose(1, 2)?.contiguous()?.reshape(self.shape.clone())
+    }
+
+    fn cpu(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let Self { a, b, inner, .. } = *self;
+        per_dtype!(inputs[0].dtype(), T => {
+            let x = Read::<T>::new(&inputs[0])?;
+            let mut y = unspecified::<T>(x.len());
+            for_rows(&mut y, inner, |row, y| {
+                let (outer, j, i) = (row / (a * b), row / a % b, row % a);
+                let from = ((outer * a + i) * b + j) * inner;
+                y.copy_from_slice(&x[from..from + inner]);
+            });
+            new_tensor(y, self.shape.clone())
+        })
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {

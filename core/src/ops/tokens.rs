@@ -62,6 +62,7 @@ impl Op for GatherTokens {
         Ok(vec![rows, self.keep + c, d])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (shuffle, restore, dy) = (cx.inputs[1], cx.inputs[2], cx.grad);
         let op = RestoreTokens { visible: self.keep, cls: self.cls, groups: self.groups };
@@ -77,6 +78,7 @@ impl Op for GatherTokens {
         Ok(vec![dx, None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (n, _, _) = inputs[0].dims3()?;
         let l = inputs[1].dim(1)?;
@@ -167,6 +169,7 @@ impl Op for RestoreTokens {
         Ok(vec![n, ids[1] + c, d])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let (restore, shuffle, dy) = (cx.inputs[1], cx.inputs[2], cx.grad);
         let Self { visible, cls, groups } = *self;
@@ -180,6 +183,7 @@ impl Op for RestoreTokens {
         Ok(grads)
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (n, t, d) = inputs[0].dims3()?;
         let l = inputs[1].dim(1)?;
@@ -273,10 +277,12 @@ impl Op for RestoreFillGrad {
         Ok(self.shape.clone())
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, _: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         Ok(vec![None, None])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (n, t, d) = inputs[0].dims3()?;
         let (l, c) = (inputs[1].dim(1)?, usize::from(self.cls));
@@ -351,6 +357,7 @@ impl Op for PrependToken {
         Ok(vec![b, v + 1, d])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let (token, x) = (cx.shape(0), cx.shape(1));
@@ -363,6 +370,7 @@ impl Op for PrependToken {
         Ok(vec![dtoken, dx])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let (b, _, d) = inputs[1].dims3()?;
         let token = inputs[0].reshape((1, 1, d))?.broadcast_as((b, 1, d))?;
@@ -415,6 +423,7 @@ impl Op for SliceTokens {
         Ok(vec![b, self.len, d])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let total = cx.shape(0)[1];
@@ -422,6 +431,7 @@ impl Op for SliceTokens {
         Ok(vec![cx.when(0, |cx| cx.graph.apply(PadTokens { start, total }, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         inputs[0].narrow(1, self.start, self.len)?.contiguous()
     }
@@ -471,6 +481,7 @@ impl Op for PadTokens {
         Ok(vec![b, self.total, d])
     }
 
+    #[cfg(feature = "training")]
     fn vjp(&self, cx: &mut Vjp) -> Result<Vec<Option<NodeId>>> {
         let dy = cx.grad;
         let len = cx.shape(0)[1];
@@ -478,6 +489,7 @@ impl Op for PadTokens {
         Ok(vec![cx.when(0, |cx| cx.graph.apply(SliceTokens { start, len }, &[dy]))?])
     }
 
+    #[cfg(feature = "training")]
     fn reference(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
         let t = inputs[0].dim(1)?;
         inputs[0].pad_with_zeros(1, self.start, self.total - self.start - t)?.contiguous()
