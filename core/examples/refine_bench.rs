@@ -29,8 +29,9 @@ fn main() -> Result<(), Failure> {
         let predict = |prompts: &ObjectPrompts, logits: &[f32]| {
             let (area, side) = (image.area(), logits.len().isqrt());
             let (image, cache) = (&image, &cache);
-            let input = RefineInput { image, cache, logits, side, area, prompts, granularity: 0.0 };
-            refine(&input, &RefineOptions::default())
+            let input =
+                RefineInput { image, cache, logits, side, area, prompts, granularity: 0.0, earlier: None };
+            refine(&input, &RefineOptions::default()).mask
         };
         println!("{width}x{height} ({:.2} megapixels)", w * h * 1e-6);
         time("once an image", rounds, || RefineCache::new(&image));

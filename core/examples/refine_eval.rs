@@ -18,7 +18,9 @@ use std::time::Instant;
 use pollster::block_on;
 use rmae_core::checkpoint::read_model;
 use rmae_core::exec::{Device, Precision};
-use rmae_core::prompt::refine::{Edges, RefineCache, RefineInput, RefineOptions, RefineWeights, refine_with};
+use rmae_core::prompt::refine::{
+    Earlier, Edges, RefineCache, RefineInput, RefineOptions, RefineWeights, Refined, refine_with,
+};
 use rmae_core::prompt::{Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, WorkingImage};
 
 use folders::{Case, Failure, Truth, cases};
@@ -45,6 +47,8 @@ struct Outcome {
     click_edges: Option<f64>,
     cache_ms: f64,
     predict_ms: Vec<f64>,
+    /// Expected and true overlap, of the box and of every click.
+    scores: Vec<[f64; 2]>,
 }
 
 fn main() -> Result<(), Failure> {
@@ -158,19 +162,24 @@ impl Scene<'_> {
     /// A box, then one click after the other.
     fn play(&mut self, truth: &Truth, mut model: Option<&mut Predictor>) -> Result<Outcome, Failure> {
         let boxes = truth.bounding_box().into_iter().collect();
-        let boxed = self.predict(&ObjectPrompts { boxes, ..Default::default() }, model.as_deref_mut())?;
+        let boxed =
+            self.predict(&ObjectPrompts { boxes, ..Default::default() }, model.as_deref_mut(), None)?;
         let mut outcome = Outcome {
-            boxed: truth.overlap(&boxed),
-            box_edges: truth.edge_score(&boxed),
+            boxed: truth.overlap(&boxed.mask),
+            box_edges: truth.edge_score(&boxed.mask),
             ..Outcome::default()
         };
+        outcome.scores.extend(boxed.score.map(|score| [f64::from(score), outcome.boxed]));
         let mut prompts = ObjectPrompts::default();
-        let mut mask = Mask::empty(self.image.width(), self.image.height());
+        let (mut mask, mut earlier) = (Mask::empty(self.image.width(), self.image.height()), None);
         while prompts.clicks.len() < self.arguments.clicks {
             let Some(click) = truth.next_click(&mask) else { break };
             prompts.clicks.push(click);
-            mask = self.predict(&prompts, model.as_deref_mut())?;
-            outcome.clicks.push(truth.overlap(&mask));
+            let refined = self.predict(&prompts, model.as_deref_mut(), earlier.as_ref())?;
+            (mask, earlier) = (refined.mask, refined.earlier);
+            let overlap = truth.overlap(&mask);
+            outcome.scores.extend(refined.score.map(|score| [f64::from(score), overlap]));
+            outcome.clicks.push(overlap);
             if prompts.clicks.len() == 5 {
                 outcome.click_edges = truth.edge_score(&mask);
             }
@@ -178,7 +187,9 @@ impl Scene<'_> {
         Ok(outcome)
     }
 
-    fn predict(&mut self, prompts: &ObjectPrompts, model: Option<&mut Predictor>) -> Result<Mask, Failure> {
+    fn predict(
+        &mut self, prompts: &ObjectPrompts, model: Option<&mut Predictor>, earlier: Option<&Earlier>,
+    ) -> Result<Refined, Failure> {
         let refine = RefineOptions { edges: Edges::Off, ..RefineOptions::default() };
         let options = PredictOptions { refine, ..PredictOptions::default() };
         let predicted = match model {
@@ -187,16 +198,30 @@ impl Scene<'_> {
         };
         let logits = predicted.first().map_or(&[][..], |prediction| &prediction.logits);
         let (image, cache, area, side) = (self.image, self.cache, self.image.area(), logits.len().isqrt());
-        let input = RefineInput { image, cache, logits, side, area, prompts, granularity: 0.0 };
+        let input = RefineInput { image, cache, logits, side, area, prompts, granularity: 0.0, earlier };
         let start = Instant::now();
-        let mask = refine_with(&input, &self.arguments.options, self.weights);
+        let refined = refine_with(&input, &self.arguments.options, self.weights);
         self.times.push(milliseconds(start));
-        Ok(mask)
+        Ok(refined)
     }
 }
 
 fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
+}
+
+fn mean_gap(pairs: &[[f64; 2]]) -> f64 {
+    pairs.iter().map(|[a, b]| (a - b).abs()).sum::<f64>() / pairs.len() as f64
+}
+
+fn correlation(pairs: &[[f64; 2]]) -> f64 {
+    let count = pairs.len() as f64;
+    let mean = |side: usize| pairs.iter().map(|pair| pair[side]).sum::<f64>() / count;
+    let means = [mean(0), mean(1)];
+    let product = |a: usize, b: usize| {
+        pairs.iter().map(|pair| (pair[a] - means[a]) * (pair[b] - means[b])).sum::<f64>()
+    };
+    product(0, 1) / (product(0, 0) * product(1, 1)).sqrt()
 }
 
 fn report(name: &str, outcomes: &[Outcome], most: usize) {
@@ -217,9 +242,10 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
     let quantile = |share: f64| times.get((share * times.len() as f64) as usize).copied().unwrap_or(0.0);
     let falls = |o: &Outcome| o.clicks.windows(2).filter(|pair| pair[1] < pair[0] - FALL).count() as f64;
     let further: f64 = outcomes.iter().map(|o| o.clicks.len().saturating_sub(1) as f64).sum();
+    let scores: Vec<[f64; 2]> = outcomes.iter().flat_map(|o| o.scores.iter().copied()).collect();
     println!(
         "{name}: {} objects; IoU@1,2,3,5,10 {:.3} {:.3} {:.3} {:.3} {:.3}; NoC@85/90 {:.2}/{:.2}; clicks that lower it {:.1} %; box IoU {:.3}; \
-         boundary F box {:.3} 5 clicks {:.3}; ms median {:.1}, 95 % {:.1}; cache {:.1}",
+         boundary F box {:.3} 5 clicks {:.3}; expected overlap: off by {:.3}, correlation {:.2}; ms median {:.1}, 95 % {:.1}; cache {:.1}",
         outcomes.len(),
         after(1),
         after(2),
@@ -232,6 +258,8 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
         mean(&|o| o.boxed),
         mean_of(&|o| o.box_edges),
         mean_of(&|o| o.click_edges),
+        mean_gap(&scores),
+        correlation(&scores),
         quantile(0.5),
         quantile(0.95),
         mean(&|o| o.cache_ms),

@@ -7,7 +7,7 @@ use rmae_core::exec::{Device, Precision, Tensors};
 use rmae_core::model::{decoder_graph, init_params, query_graph, restore_ids};
 use rmae_core::prompt::refine::{Edges, RefineOptions};
 use rmae_core::prompt::{
-    BoxPrompt, Click, CropMode, Fit, Mask, ObjectPrompts, PredictOptions, Prediction, Predictor,
+    BoxPrompt, Candidate, Click, CropMode, Fit, Mask, ObjectPrompts, PredictOptions, Prediction, Predictor,
     PredictorOptions, RgbView, Scribble,
 };
 use rmae_core::tensor::{HostData, HostTensor};
@@ -420,4 +420,72 @@ fn an_encoder_alone_can_be_looked_into() {
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
     let error = pollster::block_on(predictor.predict(&[click(3.0, 3.0)], &PredictOptions::default()));
     assert!(matches!(error.unwrap_err(), Error::Unsupported(_)));
+}
+
+/// Waves of colour, without any clear border.
+fn waves(width: usize, height: usize) -> Vec<u8> {
+    let level = |x: f32, y: f32, by: f32| {
+        let wave = (x / (5.0 + by)).sin() + (y / (9.0 - by)).cos() + ((x + y) / (11.0 + 2.0 * by)).sin();
+        (120.0 + 35.0 * wave) as u8
+    };
+    let pixel = |at: usize| [0.0, 1.0, 2.5].map(|by| level((at % width) as f32, (at / width) as f32, by));
+    (0..width * height).flat_map(pixel).collect()
+}
+
+/// Each prompt corrects what came of those before it: in turn or all at once, the same comes out.
+#[test]
+fn prompts_in_turn_are_the_same_as_prompts_together() {
+    let (width, height) = (160, 120);
+    let with_waves = || {
+        let mut predictor = predictor_of(&config(), PredictorOptions::default());
+        let data = waves(width, height);
+        pollster::block_on(predictor.set_image(RgbView::new(width, height, &data).unwrap())).unwrap();
+        predictor
+    };
+    let options = PredictOptions::default();
+    let mut all = click(80.0, 60.0);
+    let more = [(20.0, 30.0, false), (110.0, 80.0, true), (140.0, 20.0, true), (60.0, 100.0, false)];
+    all.clicks.extend(more.map(|(x, y, positive)| Click { x, y, positive, radius: None }));
+    let mut in_turn = with_waves();
+    let mut last = None;
+    for count in 1..=all.clicks.len() {
+        let some = ObjectPrompts { clicks: all.clicks[..count].to_vec(), ..all.clone() };
+        last = Some(predict(&mut in_turn, &[some], &options));
+    }
+    let mut at_once = with_waves();
+    let together = predict(&mut at_once, std::slice::from_ref(&all), &options);
+    assert_eq!(last.unwrap(), together);
+    // Other requests in between change nothing.
+    predict(&mut at_once, &[click(5.0, 5.0)], &options);
+    assert_eq!(predict(&mut at_once, std::slice::from_ref(&all), &options), together);
+    // The order counts, so that the above says something.
+    all.clicks.reverse();
+    assert_ne!(predict(&mut at_once, &[all], &options)[0].mask, together[0].mask);
+}
+
+#[test]
+fn candidates_go_from_a_part_to_the_whole() {
+    let mut predictor = predictor_of(&config(), PredictorOptions::default());
+    let data = waves(160, 120);
+    pollster::block_on(predictor.set_image(RgbView::new(160, 120, &data).unwrap())).unwrap();
+    let (object, options) = (click(80.0, 60.0), PredictOptions::default());
+    let made = pollster::block_on(predictor.candidates(&object, &options)).unwrap();
+    assert!(made.len() > 1, "one mask is no choice");
+    for pair in made.windows(2) {
+        let [less, more] = [&pair[0].prediction.mask, &pair[1].prediction.mask];
+        assert!(pair[0].granularity < pair[1].granularity && less.area() < more.area());
+        assert!(less.overlap(more) <= 0.9);
+    }
+    for Candidate { granularity, prediction } in made {
+        assert!((0.0..=1.0).contains(&prediction.score), "{}", prediction.score);
+        let again = predict(
+            &mut predictor,
+            std::slice::from_ref(&object),
+            &PredictOptions { granularity, ..options.clone() },
+        );
+        assert_eq!(again, [prediction]);
+    }
+    let nowhere = pollster::block_on(predictor.candidates(&click(900.0, 1.0), &options));
+    assert!(matches!(nowhere, Err(Error::Prompt { .. })));
+    assert_eq!(predict(&mut predictor, &[object], &options).len(), 1);
 }

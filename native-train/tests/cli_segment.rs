@@ -245,3 +245,25 @@ fn models_and_photos_that_cannot_be_used_are_named() {
     place.rmae(&["export", "--model", MODEL, "--part", "encoder", "--out", "e.safetensors"]).ok();
     run("e.safetensors", "photo.png").fails(3, &["pixels only"]);
 }
+
+#[test]
+fn candidates_are_objects_of_their_own() {
+    let place = place();
+    let ran =
+        segment(&place, &["--click", "40,32", "--candidates", "--json", "a.json", "--label-map", "l.png"])
+            .ok();
+    let coco: Value = serde_json::from_str(&fs::read_to_string(place.path("a.json")).unwrap()).unwrap();
+    let made = coco["annotations"].as_array().unwrap();
+    assert!(
+        !made.is_empty() && made.len() == ran.stderr.matches("object 1, granularity ").count(),
+        "{}",
+        ran.stderr
+    );
+    let number = |annotation: &Value, key: &str| annotation[key].as_f64().unwrap();
+    for pair in made.windows(2) {
+        assert!(number(&pair[0], "area") < number(&pair[1], "area"));
+    }
+    assert!(made.iter().all(|one| (0.0..=1.0).contains(&number(one, "score"))));
+    let both = segment(&place, &["--click", "40,32", "--candidates", "--granularity", "1", "--out", "m.png"]);
+    both.fails(2, &["--granularity"]);
+}

@@ -74,6 +74,28 @@ test("WebGPU and the CPU make the same masks", { timeout: 120_000 }, async (t) =
   }
 });
 
+test("candidates go from a part to the whole, and each can be asked for again", { timeout: 120_000 }, async (t) => {
+  const visit = await chrome.visit(t);
+  await visit.open(photo);
+  const { made, again, refused } = await visit.page.evaluate(async (prompts) => {
+    const { segmenter } = globalThis.rmae;
+    const made = await segmenter.candidates(prompts);
+    const again = [];
+    for (const { granularity } of made) again.push(await segmenter.predict(prompts, { granularity }));
+    const refused = await segmenter.candidates({ points: [{ x: -5, y: 2 }] }).catch((error) => error.code);
+    const short = ({ area, score, granularity }) => ({ area, score, granularity });
+    return { made: made.map(short), again: again.map(short), refused };
+  }, { points: [{ x: 200, y: 150 }] });
+  t.diagnostic(JSON.stringify(made));
+  assert.ok(made.length > 1, "one mask is no choice");
+  for (const [at, { area, score, granularity }] of made.entries()) {
+    assert.ok(score >= 0 && score <= 1);
+    assert.ok(at === 0 || (area > made[at - 1].area && granularity > made[at - 1].granularity), JSON.stringify(made));
+    assert.deepEqual([again[at].area, again[at].score], [area, score]);
+  }
+  assert.match(refused, /^prompt/);
+});
+
 for (const [name, weights] of [["small", env.smallWeights], ["shipped", join(env.dist, "weights/rmae-ti.safetensors")]]) {
   test(`the page and the command line make the same masks, ${name} weights`, { timeout: 120_000 }, async (t) => {
     const visit = await chrome.visit(t, { weights: /** @type {"small" | "shipped"} */ (name) });

@@ -57,7 +57,7 @@ export interface PredictOptions {
 
 export interface Result {
   mask: Mask;
-  /** Mean confidence, 0 to 1. */
+  /** Overlap (intersection over union) with what is meant that is to be expected, 0 to 1. */
   score: number;
   /** Pixels of the mask. */
   area: number;
@@ -67,6 +67,11 @@ export interface Result {
   /** Before refinement, where asked for: positive is inside. They lie over `box`, pixels of the image. */
   logits?: { side: number; data: Float32Array; box: [number, number, number, number] };
 }
+
+/** The granularity does not count; all that is wanted are masks, so logits are not given either. */
+export type CandidateOptions = Omit<PredictOptions, 'granularity' | 'logits'>;
+/** One mask to choose from; asking for its granularity gives it again. */
+export interface Candidate extends Result { granularity: number }
 
 export interface DeviceInfo {
   kind: 'webgpu' | 'cpu';
@@ -132,6 +137,8 @@ export class Segmenter extends EventTarget {
   predict(prompts: Prompts, options?: PredictOptions): Promise<Result>;
   /** Several objects in one pass. */
   predict(prompts: Prompts[], options?: PredictOptions): Promise<Result[]>;
+  /** Masks of one object from a part to the whole thing, each clearly unlike the one before, to choose from. */
+  candidates(prompts: Prompts, options?: CandidateOptions): Promise<Candidate[]>;
   /** What the encoder makes of the image. */
   embedding(): Promise<Embedding>;
   /** How much the patch under a point attends to every other; `layer` counts from 0, the last unless told. */

@@ -88,6 +88,15 @@ export class Segmenter extends EventTarget {
     return several ? results : results[0];
   }
 
+  /**
+   * @param {api.Prompts} prompts
+   * @param {api.CandidateOptions} [options]
+   */
+  async candidates(prompts, options = {}) {
+    const args = { objects: checkedObjects([prompts], false), options: checkedOptions(options), candidates: true };
+    return this.#link.request("predict", () => ({ args }), { signal: options.signal });
+  }
+
   async embedding() {
     return this.#link.request("embedding", () => ({ args: {} }));
   }

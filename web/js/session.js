@@ -274,15 +274,18 @@ export class Session {
     return stream(image, sink, signal);
   }
 
-  async #predict({ objects, options }) {
+  async #predict({ objects, options, candidates }) {
     this.#needImage();
     const start = performance.now();
     const masks = objects.map(({ mask }) => mask);
     const prompts = JSON.stringify(objects.map(({ mask, ...others }) => others));
     const { logits: wanted, ...rest } = options;
-    const made = await this.#on((engine) => engine.predict(prompts, masks, JSON.stringify(rest), Boolean(wanted)));
+    const told = JSON.stringify(rest);
+    const made = await this.#on((engine) =>
+      candidates ? engine.candidates(prompts, masks, told) : engine.predict(prompts, masks, told, Boolean(wanted)),
+    );
     const ms = performance.now() - start;
-    this.#timings.lastPredictMs = ms;
+    if (!candidates) this.#timings.lastPredictMs = ms;
     const result = made.map(({ width, height, data, logits, seen, ...facts }) => ({
       mask: { width, height, data },
       ...facts,

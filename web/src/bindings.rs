@@ -5,7 +5,9 @@ use rmae_core::checkpoint::read_model;
 use rmae_core::exec::{Device, Precision};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::prompt::export::{CocoImage, CocoObject, SvgObject, coco_json, label_map, svg};
-use rmae_core::prompt::{Mask, Prediction, Predictor, PredictorOptions, WorkingImage, WorkingImageBuilder};
+use rmae_core::prompt::{
+    Mask, ObjectPrompts, Prediction, Predictor, PredictorOptions, WorkingImage, WorkingImageBuilder,
+};
 use rmae_core::{Error, Result};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -177,12 +179,32 @@ impl Engine {
     pub async fn predict(
         &mut self, prompts: String, masks: Array, options: String, logits: bool,
     ) -> Thrown<Array> {
-        let masks = masks.iter().map(|mask| mask_of(&mask)).collect::<Result<_>>().map_err(thrown)?;
-        let objects = requests::objects(&prompts, masks).map_err(thrown)?;
+        let objects = objects_of(&prompts, &masks).map_err(thrown)?;
         let options = requests::options(&options).map_err(thrown)?;
         let made = self.predictor.predict(&objects, &options).await.map_err(thrown)?;
         let full = self.full_size().map_err(thrown)?;
         Ok(made.into_iter().map(|prediction| result(prediction, full, logits)).collect())
+    }
+
+    /// Masks of one object from a part to the whole thing, as [`Engine::predict`] has them, each with
+    /// its `granularity`.
+    ///
+    /// # Errors
+    /// As [`Engine::predict`].
+    pub async fn candidates(&mut self, prompts: String, masks: Array, options: String) -> Thrown<Array> {
+        let objects = objects_of(&prompts, &masks).map_err(thrown)?;
+        let options = requests::options(&options).map_err(thrown)?;
+        let full = self.full_size().map_err(thrown)?;
+        let made = Array::new();
+        for object in &objects {
+            for candidate in self.predictor.candidates(object, &options).await.map_err(thrown)? {
+                let one = result(candidate.prediction, full, false);
+                // A plain object takes every field.
+                let _ = Reflect::set(&one, &"granularity".into(), &candidate.granularity.into());
+                made.push(&one);
+            }
+        }
+        Ok(made)
     }
 
     /// Attention from the patch under a point, of one head or the mean of all, in a layer or the last:
@@ -314,6 +336,11 @@ fn result(prediction: Prediction, (width, height): (usize, usize), with_logits: 
         ("seen", [seen.x0, seen.y0, seen.x1, seen.y1].map(JsValue::from).iter().collect::<Array>().into()),
     ])
     .into()
+}
+
+/// The prompts of objects, with the masks that came beside them.
+fn objects_of(prompts: &str, masks: &Array) -> Result<Vec<ObjectPrompts>> {
+    requests::objects(prompts, masks.iter().map(|mask| mask_of(&mask)).collect::<Result<_>>()?)
 }
 
 /// A mask, or none for `null` and `undefined`.

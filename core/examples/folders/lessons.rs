@@ -8,17 +8,19 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use rmae_core::prompt::refine::RefineCache;
 use rmae_core::prompt::refine::prior::{CHANNELS, Lesson, Network, Row};
+use rmae_core::prompt::refine::{Earlier, RefineCache};
 use rmae_core::prompt::simulate::{Judged, Simulator, next_click};
 use rmae_core::prompt::{BoxPrompt, Mask, ObjectPrompts};
 
 use super::folders::{Case, Failure, cases};
 
 /// Prompts of a game at most.
-const CLICKS: usize = 7;
+const CLICKS: usize = 10;
 /// Chance that another click follows.
 const FURTHER: f64 = 0.75;
+/// Chance that what comes of a box is looked at once more.
+const AGAIN: f64 = 0.6;
 /// Objects smaller than this part of the image are left out.
 const LEAST_SHARE: f32 = 0.004;
 
@@ -84,37 +86,45 @@ pub struct Game<'a> {
     order: Vec<usize>,
     at: usize,
     prompts: ObjectPrompts,
-    result: Option<Vec<u8>>,
+    result: Option<(Earlier, Vec<u8>)>,
+    earlier: Option<Earlier>,
 }
 
 impl<'a> Game<'a> {
     pub fn new(objects: &'a [Object], seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(1000 + seed);
         let (order, prompts) = (Vec::new(), ObjectPrompts::default());
-        Self { objects, rng, order, at: 0, prompts, result: None }
+        Self { objects, rng, order, at: 0, prompts, result: None, earlier: None }
     }
 
     /// Gives the next prompt; the loss and its gradient.
     pub fn play(&mut self, network: &Network) -> (f32, Vec<Row>) {
         self.next();
         let object = &self.objects[self.at];
-        let lesson = Lesson::new(&object.photo.cache, &self.prompts, &object.truth);
+        let lesson = Lesson::new(&object.photo.cache, &self.prompts, &object.truth, self.earlier.as_ref());
         let mut gradient = vec![[0.0; CHANNELS]; network.rows.len()];
-        let (loss, mask) = lesson.descend(network, &mut gradient);
-        self.result = Some(mask);
+        let (loss, labels, mask) = lesson.descend(network, &mut gradient);
+        self.result = Some((labels, mask));
         (loss, gradient)
     }
 
     fn next(&mut self) {
         let goes_on = self.prompts.clicks.len() < CLICKS && self.rng.random_bool(FURTHER);
-        if let Some(result) = self.result.take().filter(|_| goes_on) {
+        if let Some((labels, mask)) = self.result.take().filter(|_| goes_on) {
+            let boxed = self.prompts.clicks.is_empty() && !self.prompts.boxes.is_empty();
+            if boxed && self.earlier.is_none() && self.rng.random_bool(AGAIN) {
+                self.earlier = Some(labels);
+                return;
+            }
             let object = &self.objects[self.at];
-            if let Some(click) = next_click(&object.truth, &result, object.mask.width(), object.mask.height())
-            {
+            let click = next_click(&object.truth, &mask, object.mask.width(), object.mask.height());
+            if let Some(click) = click {
                 self.prompts.clicks.push(click);
+                self.earlier = Some(labels);
                 return;
             }
         }
+        self.earlier = None;
         self.begin();
     }
 
@@ -137,12 +147,12 @@ impl<'a> Game<'a> {
         };
         let kind = rng.random_range(0.0..1.0f32);
         let mut prompts = ObjectPrompts::default();
-        if kind < 0.55 {
+        if kind < 0.5 {
             prompts.clicks.extend(next_click(&object.truth, &vec![0; width * height], width, height));
-        } else if kind < 0.67 {
+        } else if kind < 0.6 {
             let clicked = Simulator { box_share: 0.0, ..boxed(0.0) };
             prompts = clicked.draw(&object.mask, rng).unwrap_or_default();
-        } else if kind < 0.75 {
+        } else if kind < 0.67 {
             let drawn = Simulator { box_share: 0.0, scribble_share: 1.0, ..boxed(0.0) };
             prompts = drawn.draw(&object.mask, rng).unwrap_or_default();
         } else if kind < 0.92 {
@@ -151,7 +161,7 @@ impl<'a> Game<'a> {
                 BoxPrompt { x0, y0, x1: x0 + b.width as f32, y1: y0 + b.height as f32 }
             }));
         } else {
-            prompts = boxed(0.15).draw(&object.mask, rng).unwrap_or_default();
+            prompts = boxed(0.1).draw(&object.mask, rng).unwrap_or_default();
         }
         self.prompts = prompts;
     }

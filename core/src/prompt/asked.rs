@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use super::options::{CropMode, PredictOptions};
 use super::predictor::Prediction;
-use super::refine::{RefineCache, RefineInput, refine, upscale};
+use super::refine::{Earlier, RefineCache, RefineInput, outline, refine, upscale};
+use super::trail::{Step, Trail};
 use super::view::View;
 use super::{Mask, ObjectPrompts, Rect, WorkingImage};
 use crate::tensor::HostTensor;
@@ -38,6 +39,7 @@ pub(super) struct Seen {
     pub(super) whole: Encoded,
     /// Most recent last.
     pub(super) crops: VecDeque<Encoded>,
+    pub(super) trail: Trail,
 }
 
 impl std::fmt::Debug for Seen {
@@ -51,7 +53,7 @@ impl std::fmt::Debug for Seen {
 
 impl Seen {
     pub(super) fn new(working: WorkingImage, whole: Encoded) -> Self {
-        Self { working, cache: OnceLock::new(), whole, crops: VecDeque::new() }
+        Self { working, cache: OnceLock::new(), whole, crops: VecDeque::new(), trail: Trail::default() }
     }
 
     pub(super) fn refine_cache(&self) -> &RefineCache {
@@ -60,18 +62,19 @@ impl Seen {
 }
 
 /// A request under way, with the image taken out of the predictor.
-pub(super) struct Asked<'a> {
+pub(super) struct Asked {
     pub(super) seen: Seen,
-    pub(super) options: &'a PredictOptions,
+    pub(super) options: PredictOptions,
 }
 
 /// Logits `[S, S]` and where they lie in the working image.
+#[derive(Clone)]
 pub(super) struct Look {
     pub(super) logits: Vec<f32>,
     pub(super) area: Rect,
 }
 
-impl Asked<'_> {
+impl Asked {
     pub(super) fn keep(&mut self, encoded: Encoded) {
         if self.seen.crops.len() >= KEPT_CROPS {
             self.seen.crops.pop_front();
@@ -107,24 +110,44 @@ impl Asked<'_> {
         Some([x, y, width, height])
     }
 
-    pub(super) fn finish(&self, object: &ObjectPrompts, look: Look, side: usize) -> Prediction {
-        let seen = &self.seen;
-        let input = RefineInput {
-            image: &seen.working,
-            cache: seen.refine_cache(),
+    fn input<'b>(
+        &'b self, prompts: &'b ObjectPrompts, look: &'b Look, side: usize, earlier: Option<&'b Earlier>,
+    ) -> RefineInput<'b> {
+        RefineInput {
+            image: &self.seen.working,
+            cache: self.seen.refine_cache(),
             logits: &look.logits,
             side,
             area: look.area,
-            prompts: object,
+            prompts,
             granularity: self.options.granularity,
-        };
-        let mask = refine(&input, &self.options.refine);
+            earlier,
+        }
+    }
+
+    /// What the prompt after a step corrects.
+    pub(super) fn outline(
+        &self, prompts: &ObjectPrompts, look: &Look, side: usize, earlier: Option<&Earlier>,
+    ) -> Option<Earlier> {
+        outline(&self.input(prompts, look, side, earlier), &self.options.refine)
+    }
+
+    /// The mask; what a further prompt corrects is kept under the last `step`.
+    pub(super) fn finish(
+        &mut self, object: &ObjectPrompts, look: Look, side: usize,
+        (step, earlier): (Option<Step>, Option<Earlier>),
+    ) -> Prediction {
+        let refined = refine(&self.input(object, &look, side, earlier.as_ref()), &self.options.refine);
+        if let Some(step) = step {
+            self.seen.trail.put(step, refined.earlier);
+        }
+        let (seen, mask) = (&self.seen, refined.mask);
         let (width, height) = limited(seen.working.full_size(), self.options.max_side);
         let mask = match width < mask.width() {
             true => mask.resized(width, height),
             false => upscale(&mask, width, height),
         };
-        let score = score(&look.logits, self.options.granularity);
+        let score = refined.score.unwrap_or_else(|| score(&look.logits, self.options.granularity));
         let area = at_full_size(look.area, &seen.working);
         Prediction { mask, score, logits: look.logits, area }
     }

@@ -4,6 +4,7 @@
 //! right, y down, the middle of the first pixel at (0.5, 0.5), the image's corner at (0, 0).
 
 mod asked;
+mod candidates;
 mod check;
 pub mod distance;
 pub mod export;
@@ -17,9 +18,11 @@ mod predictor;
 pub mod refine;
 mod region_map;
 pub mod simulate;
+mod trail;
 mod view;
 mod working_image;
 
+pub use candidates::Candidate;
 pub use geometry::Rect;
 pub use look::AttentionMap;
 pub use mask::Mask;
@@ -98,6 +101,15 @@ impl ObjectPrompts {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clicks.is_empty() && self.boxes.is_empty() && self.scribbles.is_empty() && self.mask.is_none()
+    }
+
+    /// The same before the newest click, or without clicks before the newest scribble; none where
+    /// nothing would be left, or nothing comes in turn.
+    #[must_use]
+    pub fn before_newest(&self) -> Option<Self> {
+        let mut before = self.clone();
+        before.clicks.pop().map(|_| ()).or_else(|| before.scribbles.pop().map(|_| ()))?;
+        (!before.is_empty()).then_some(before)
     }
 
     /// The same in another coordinate system: `x' = (x − dx)·sx`, `y' = (y − dy)·sy`. Radii and widths

@@ -29,7 +29,7 @@ pub struct PredictorOptions {
 }
 
 /// Whether a small object is looked at again, enlarged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CropMode {
     /// Never: a prompt costs no encode.

@@ -7,7 +7,9 @@ use super::check::checked;
 use super::fill::fill_visible;
 use super::look::Looked;
 use super::options::{PredictOptions, PredictorOptions};
+use super::refine::{Earlier, Edges};
 use super::region_map::{Grid, RegionMap};
+use super::trail::{Step, steps};
 use super::view::View;
 use super::{Mask, ObjectPrompts, Rect, RgbView, WorkingImage, WorkingImageBuilder};
 use crate::config::ModelConfig;
@@ -39,7 +41,8 @@ pub struct ImageReport {
 pub struct Prediction {
     /// The object at the image's own size, or at the size that was asked for.
     pub mask: Mask,
-    /// Mean probability of the pixels that the model takes for the object, 0 to 1; 0 without any.
+    /// Overlap with what is meant (intersection over union) that is to be expected, 0 to 1. Where edges
+    /// are not cut, the mean probability of the pixels that the model takes for the object.
     pub score: f32,
     /// The model's logits, `[S, S]`, over [`Prediction::area`]; visible patches are filled in.
     pub logits: Vec<f32>,
@@ -84,7 +87,7 @@ pub struct Predictor {
     queries: Programs,
     decoders: Programs,
     incoming: Option<WorkingImageBuilder>,
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
     pub(super) looked: Option<Looked>,
     /// Names of the weights that there are.
     pub(super) weights: BTreeSet<String>,
@@ -252,29 +255,56 @@ impl Predictor {
     ) -> Result<Vec<Prediction>> {
         check_options(options)?;
         let seen = self.seen.take().ok_or_else(no_image)?;
-        let mut asked = Asked { seen, options };
+        let mut asked = Asked { seen, options: options.clone() };
         let result = self.masks(objects, &mut asked).await;
         self.seen = Some(asked.seen);
         result
     }
 
-    async fn masks(&mut self, objects: &[ObjectPrompts], asked: &mut Asked<'_>) -> Result<Vec<Prediction>> {
-        let (width, height) = asked.seen.working.full_size();
-        let scale = asked.seen.working.scale();
-        let objects = checked(objects, width, height)?;
-        let objects: Vec<ObjectPrompts> = objects.iter().map(|o| o.mapped((0.0, 0.0), scale)).collect();
+    async fn masks(&mut self, objects: &[ObjectPrompts], asked: &mut Asked) -> Result<Vec<Prediction>> {
+        let objects = on_working_image(objects, &asked.seen)?;
         let first = self.logits(&asked.seen.working, &asked.seen.whole, &objects).await?;
-        let mut made = vec![];
+        let (alone, mut made) = (objects.len() == 1, vec![]);
         for (object, logits) in objects.iter().zip(first) {
             let look = Look { logits, area: asked.seen.whole.view.area() };
             let look = self.closer(object, look, asked).await?;
-            made.push(asked.finish(object, look, self.config.img_size));
+            let (step, earlier) = self.before(object, asked).await?;
+            // Objects of one pass look at each other: what comes of them is not what each would give.
+            let step = step.filter(|_| alone);
+            made.push(asked.finish(object, look, self.config.img_size, (step, earlier)));
         }
         Ok(made)
     }
 
+    /// The last of an object's steps, and what came of those before it. Steps that are not known are
+    /// gone through one by one: so masks are the same whether prompts come together or in turn.
+    pub(super) async fn before(
+        &mut self, object: &ObjectPrompts, asked: &mut Asked,
+    ) -> Result<(Option<Step>, Option<Earlier>)> {
+        let side = self.config.img_size;
+        let steps = match asked.options.refine.edges {
+            Edges::GraphCut => steps(object, &asked.options),
+            Edges::Off | Edges::Guided => vec![],
+        };
+        let (mut next, mut earlier) = match asked.seen.trail.latest(&steps) {
+            Some((place, earlier)) => (place + 1, earlier),
+            None => (0, None),
+        };
+        while next + 1 < steps.len() {
+            let prompts = steps[next].of(object);
+            let logits =
+                self.logits(&asked.seen.working, &asked.seen.whole, std::slice::from_ref(&prompts)).await?;
+            let look = Look { logits: logits.concat(), area: asked.seen.whole.view.area() };
+            let look = self.closer(&prompts, look, asked).await?;
+            earlier = asked.outline(&prompts, &look, side, earlier.as_ref());
+            asked.seen.trail.put(steps[next], earlier.clone());
+            next += 1;
+        }
+        Ok((steps.last().copied(), earlier))
+    }
+
     /// Logits `[S, S]` of every object on a view, in one pass of the decoder.
-    async fn logits(
+    pub(super) async fn logits(
         &mut self, image: &WorkingImage, encoded: &Encoded, objects: &[ObjectPrompts],
     ) -> Result<Vec<Vec<f32>>> {
         let (side, patch) = (self.config.img_size, self.config.patch_size);
@@ -336,7 +366,9 @@ impl Predictor {
     }
 
     /// The same object on an enlarged part of the image, where that is asked for and there is one.
-    async fn closer(&mut self, object: &ObjectPrompts, look: Look, asked: &mut Asked<'_>) -> Result<Look> {
+    pub(super) async fn closer(
+        &mut self, object: &ObjectPrompts, look: Look, asked: &mut Asked,
+    ) -> Result<Look> {
         let Some(window) = asked.crop(object, &look, self.config.img_size) else { return Ok(look) };
         let view = View::of(window, self.config.img_size, self.options.fit);
         let known = asked.seen.crops.iter().position(|crop| crop.view == view);
@@ -359,7 +391,14 @@ fn permutation(visible: &[u32], patches: usize) -> Vec<u32> {
     visible.iter().copied().chain(masked).collect()
 }
 
-fn check_options(options: &PredictOptions) -> Result<()> {
+/// Prompts as they lie in the working image, if they can.
+pub(super) fn on_working_image(objects: &[ObjectPrompts], seen: &Seen) -> Result<Vec<ObjectPrompts>> {
+    let (width, height) = seen.working.full_size();
+    let objects = checked(objects, width, height)?;
+    Ok(objects.iter().map(|object| object.mapped((0.0, 0.0), seen.working.scale())).collect())
+}
+
+pub(super) fn check_options(options: &PredictOptions) -> Result<()> {
     let wrong = |prompt: &str, problem: String| Err(Error::Prompt { prompt: prompt.into(), problem });
     if !(-1.0..=1.0).contains(&options.granularity) {
         return wrong("granularity", format!("{} does not lie between -1 and 1", options.granularity));

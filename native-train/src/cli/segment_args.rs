@@ -66,6 +66,10 @@ pub(crate) struct SegmentArgs {
     /// From -1 (a part) to 1 (the whole thing)
     #[arg(long, default_value = "0", allow_hyphen_values = true, value_name = "NUMBER")]
     pub(crate) granularity: f32,
+    /// Several masks of each object to choose from, from a part to the whole thing, with the overlap
+    /// that is to be expected of each; they count as objects in what is written
+    #[arg(long, conflicts_with = "granularity")]
+    pub(crate) candidates: bool,
     /// Side at which the model looks at the photo, a multiple of its patch [default: the model's]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) side: Option<usize>,

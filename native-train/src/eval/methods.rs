@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use image::RgbImage;
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::{Device, Tensors};
-use rmae_core::prompt::refine::{Edges, RefineCache, RefineInput, RefineOptions, refine, upscale};
+use rmae_core::prompt::refine::{
+    Earlier, Edges, RefineCache, RefineInput, RefineOptions, Refined, refine, upscale,
+};
 use rmae_core::prompt::{
     CropMode, Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView, WorkingImage,
 };
@@ -70,12 +72,34 @@ struct Seen {
     image: RgbImage,
     working: WorkingImage,
     cache: Option<RefineCache>,
+    /// The latest prompts that were refined, and what came of them.
+    last: Option<(ObjectPrompts, Option<Earlier>)>,
     segments: Option<LabelMap>,
 }
 
 impl std::fmt::Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Seen").field("size", &self.image.dimensions()).finish_non_exhaustive()
+    }
+}
+
+impl Seen {
+    /// Refines prompts in turn, each as a correction of what came of those before.
+    fn refined(&mut self, prompts: &ObjectPrompts) -> Result<Refined> {
+        let earlier = match prompts.before_newest() {
+            None => None,
+            Some(before) => match self.last.take().filter(|(known, _)| *known == before) {
+                Some((_, earlier)) => earlier,
+                None => self.refined(&before)?.earlier,
+            },
+        };
+        let cache = self.cache.as_ref().ok_or_else(no_image)?;
+        let (image, area, earlier) = (&self.working, self.working.area(), earlier.as_ref());
+        let input =
+            RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity: 0.0, earlier };
+        let refined = refine(&input, &RefineOptions::default());
+        self.last = Some((prompts.clone(), refined.earlier.clone()));
+        Ok(refined)
     }
 }
 
@@ -101,7 +125,7 @@ impl Rig {
         let started = Instant::now();
         pollster::block_on(self.predictor.set_image(view))?;
         let took = milliseconds(started);
-        self.seen = Some(Seen { image, working, cache: None, segments: None });
+        self.seen = Some(Seen { image, working, cache: None, last: None, segments: None });
         Ok(took)
     }
 
@@ -153,14 +177,11 @@ impl Rig {
     }
 
     fn refine(&mut self, prompts: &ObjectPrompts) -> Result<Mask> {
-        let seen = self.seen.as_ref().ok_or_else(no_image)?;
-        let cache = seen.cache.as_ref().ok_or_else(no_image)?;
-        let prompts = &prompts.mapped((0.0, 0.0), seen.working.scale());
-        let (image, area) = (&seen.working, seen.working.area());
-        let input = RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity: 0.0 };
-        let mask = refine(&input, &RefineOptions::default());
-        let (width, height) = image.full_size();
-        Ok(upscale(&mask, width, height))
+        let seen = self.seen.as_mut().ok_or_else(no_image)?;
+        let prompts = prompts.mapped((0.0, 0.0), seen.working.scale());
+        let refined = seen.refined(&prompts)?;
+        let (width, height) = seen.working.full_size();
+        Ok(upscale(&refined.mask, width, height))
     }
 
     fn filled_box(&self, prompts: &ObjectPrompts) -> Option<Mask> {

@@ -22,6 +22,7 @@ export async function everything(canvas: HTMLCanvasElement, file: File): Promise
   };
   const one: Result = await s.predict(prompts, { granularity: 0.5, refine: { edges: "guided", holes: false } });
   const [first] = await s.predict([prompts, { mask: one.mask }], { maxSide: 512, crop: true, signal: controller.signal });
+  const [least] = await s.candidates(prompts, { maxSide: 512, signal: controller.signal });
   const { values, layers } = await s.attention({ x: 1, y: 1, layer: 0, head: "mean" });
   const { reconstruction, regions } = await s.reconstruct({ maskRatio: 0.75, seed: 1 });
   const { labels, count } = await s.regions({ scale: 300 });
@@ -31,7 +32,7 @@ export async function everything(canvas: HTMLCanvasElement, file: File): Promise
   const model = await s.replaceWeights(file);
   const { handles, wasmBytes } = await s.stats();
   s.dispose();
-  return [ms, first?.area, values[0], layers, reconstruction?.width, regions.length, labels[0], count, text, map.labels[0], device.software, model.depth, handles, wasmBytes].join();
+  return [ms, first?.area, least?.granularity, values[0], layers, reconstruction?.width, regions.length, labels[0], count, text, map.labels[0], device.software, model.depth, handles, wasmBytes].join();
 }
 
 export function explain(error: unknown): string {
@@ -45,6 +46,8 @@ export async function refused(s: Segmenter): Promise<void> {
   await s.predict({ points: [{ x: 1 }] });
   // @ts-expect-error prompts of one object give one result
   (await s.predict({ points: [] })).length;
+  // @ts-expect-error candidates have every granularity
+  await s.candidates({ points: [] }, { granularity: 0.5 });
   // @ts-expect-error there is no such device
   await s.setDevice("cuda");
   // @ts-expect-error there is no such format

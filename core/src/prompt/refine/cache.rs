@@ -3,7 +3,7 @@
 use super::super::WorkingImage;
 use super::colour::{Converter, Lab, Palette};
 use super::pyramid::{LEVELS, Level, levels};
-use super::scene::{SCENE, describe};
+use super::scene::{Grain, SCENE, describe, grain};
 use super::superpixels::Superpixels;
 
 /// Pixels of the reduced image at most, about.
@@ -30,6 +30,8 @@ pub struct RefineCache {
     /// Which colours of the palette a superpixel has and how often, in compressed rows.
     pub(super) colours: Vec<(u8, f32)>,
     pub(super) colour_starts: Vec<u32>,
+    /// The grain of each superpixel.
+    pub(super) grain: Vec<Grain>,
     /// What the image says of each superpixel.
     pub(super) scene: Vec<[f32; SCENE]>,
     /// Superpixels, and the regions they form.
@@ -51,6 +53,7 @@ impl RefineCache {
         let (colours, colour_starts) = count_colours(&superpixels, &palette, &reduced.rgb);
         let columns = reduced.width;
         let (scene, levels) = (Vec::new(), levels(&superpixels));
+        let grain = grain(&superpixels, &lab, columns);
         let mut cache = Self {
             width,
             height,
@@ -61,6 +64,7 @@ impl RefineCache {
             palette,
             colours,
             colour_starts,
+            grain,
             scene,
             levels,
         };

@@ -23,6 +23,8 @@ pub(super) struct Constraints {
     pub(super) map: Vec<Known>,
     /// Pixels under a click or a scribble, maybe repeatedly.
     pub(super) painted: Vec<u32>,
+    /// Where in `painted` the newest click begins, or the newest scribble without clicks.
+    pub(super) newest: usize,
     /// Whether there is a box.
     pub(super) boxed: bool,
     width: usize,
@@ -34,10 +36,11 @@ impl Constraints {
     /// most deliberate.
     pub(super) fn new(prompts: &ObjectPrompts, width: usize, height: usize) -> Self {
         let map = vec![Known::Free; width * height];
-        let mut drawn = Self { map, painted: Vec::new(), boxed: false, width, height };
+        let mut drawn = Self { map, painted: Vec::new(), newest: 0, boxed: false, width, height };
         drawn.draw_boxes(&prompts.boxes);
         let radius = (CLICK_RADIUS * width.max(height) as f32).max(1.0);
         for scribble in &prompts.scribbles {
+            drawn.newest = drawn.painted.len();
             let radius = scribble.width.map_or(radius, |width| 0.5 * width);
             if let [only] = scribble.points[..] {
                 drawn.draw_capsule(only, only, radius, scribble.positive);
@@ -47,6 +50,7 @@ impl Constraints {
             }
         }
         for click in &prompts.clicks {
+            drawn.newest = drawn.painted.len();
             let at = [click.x, click.y];
             drawn.draw_capsule(at, at, click.radius.unwrap_or(radius), click.positive);
         }

@@ -3,12 +3,12 @@
 use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::geodesic::Ways;
-use super::scene::{SCENE, odds};
-use super::solve::{Seed, Seeds};
+use super::scene::{Grain, SCENE, odds};
+use super::solve::{Earlier, Seed, Seeds};
 use super::superpixels::Patch;
 
 /// Numbers that depend on the prompts.
-const SAID: usize = 28;
+const SAID: usize = 40;
 /// Numbers for each superpixel.
 pub const FEATURES: usize = SCENE + SAID;
 /// The last ones are what the logits say: 0 without logits.
@@ -24,6 +24,8 @@ pub(super) struct Said<'a> {
     pub(super) logits: &'a [f32],
     /// How much they are to be trusted, 0 to 1.
     pub(super) trust: f32,
+    /// What came of the prompts before the newest.
+    pub(super) earlier: Option<&'a Earlier>,
 }
 
 /// The features of every superpixel, and the ways from the positive seeds.
@@ -33,10 +35,73 @@ pub(super) struct Evidence {
     pub(super) ways: Option<Ways>,
 }
 
+/// What the newest prompt and the mask that it corrects say of each superpixel.
+struct Correction {
+    /// Ways from the newest prompt; none where it is not of that sign, or corrects nothing.
+    ways: [Option<Ways>; 2],
+    marks: [Vec<Mark>; 2],
+    /// Odds of the colours that are inside the earlier mask.
+    colours: Vec<f32>,
+    /// How far the earlier mask reaches: lowest and highest column and row.
+    reach: Option<[[f32; 2]; 2]>,
+}
+
+impl Correction {
+    fn new(cache: &RefineCache, seeds: &Seeds, earlier: Option<&Earlier>) -> Self {
+        let newest = earlier.map_or([&[][..]; 2], |_| seeds.newest());
+        let ways = newest.map(|seeds| {
+            let seeds = seeds.iter().map(|&seed| seed as usize);
+            (seeds.len() > 0).then(|| Ways::shortest(&cache.superpixels, seeds))
+        });
+        let within = |earlier: &Earlier| odds(cache, cache.palette_odds(|at| earlier.share(at)));
+        let colours = earlier.map(within).unwrap_or_default();
+        let reach = earlier.and_then(|earlier| reach(cache, earlier));
+        Self { ways, marks: newest.map(|seeds| marks(cache, seeds)), colours, reach }
+    }
+
+    /// How far a superpixel lies beyond what the earlier mask reaches, and how far the frame does
+    /// there, in parts of the frame: people draw boxes tight, so that something should lie there.
+    fn beyond(&self, patch: &Patch, frame: &Frame) -> [f32; 2] {
+        let Some(reach) = self.reach else { return [0.0; 2] };
+        let mut most = [0.0f32; 2];
+        for (side, [low, high]) in reach.into_iter().enumerate() {
+            let (middle, half) = (frame.middle[side], frame.half[side]);
+            let place = patch.centre[side];
+            let short = [(low - place, low - (middle - half)), (place - high, middle + half - high)];
+            for (here, all) in short.map(|(here, all)| (0.5 * here / half, 0.5 * all / half)) {
+                if here > most[0] {
+                    most = [here, all];
+                }
+            }
+        }
+        most.map(|part| 2.0 * part.min(1.0))
+    }
+
+    fn at(&self, at: usize, patch: &Patch, scale: f32) -> [f32; 7] {
+        let [near, far] = [0, 1].map(|sign: usize| nearest(&self.marks[sign], patch, [0.0; 3], scale));
+        let way = |sign: usize| log(self.ways[sign].as_ref().map_or(f32::INFINITY, |ways| ways.distance[at]));
+        let colour = self.colours.get(at).copied().unwrap_or(0.0);
+        [way(0), way(1), near.place, far.place, near.colour, far.colour, colour]
+    }
+}
+
+/// The lowest and the highest column and row of what is inside; none where nothing is.
+fn reach(cache: &RefineCache, earlier: &Earlier) -> Option<[[f32; 2]; 2]> {
+    let mut ends = [[f32::INFINITY, f32::NEG_INFINITY]; 2];
+    let inside = cache.superpixels.patches.iter().zip(&earlier.0).filter(|(_, inside)| **inside);
+    for (patch, _) in inside {
+        for (ends, place) in ends.iter_mut().zip(patch.centre) {
+            *ends = [ends[0].min(place), ends[1].max(place)];
+        }
+    }
+    ends[0][0].is_finite().then_some(ends)
+}
+
 /// A seed's place and colour.
 struct Mark {
     place: [f32; 2],
     colour: Lab,
+    grain: Grain,
 }
 
 /// Logarithm of a way's length.
@@ -61,15 +126,19 @@ impl Evidence {
             .map(|seeds: Vec<usize>| Ways::lowest(superpixels, seeds.into_iter()).distance);
         let (positive, negative) = (marks(cache, &seeds.positive), marks(cache, &seeds.negative));
         let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
+        let correction = Correction::new(cache, seeds, said.earlier);
         let frame = Frame::new(cache, seeds, boxed);
         let scale = 1.0 / (superpixels.labels.len() as f32).sqrt();
         let flag = |on: bool| f32::from(u8::from(on));
         let features = (0..superpixels.len()).map(|at| {
-            let patch = &superpixels.patches[at];
-            let (near, far) = (nearest(&positive, patch, scale), nearest(&negative, patch, scale));
+            let (patch, grain) = (&superpixels.patches[at], cache.grain[at]);
+            let (near, far) =
+                (nearest(&positive, patch, grain, scale), nearest(&negative, patch, grain, scale));
             let [u, v] = frame.at(patch.centre);
             let [l, a, b] = near.difference;
             let (way_in, way_out) = (log(from_inside.distance[at]), log(from_outside[at]));
+            let [b0, b1] = if boxed { correction.beyond(patch, &frame) } else { [0.0; 2] };
+            let [c0, c1, c2, c3, c4, c5, c6] = correction.at(at, patch, scale);
             let said = [
                 way_in,
                 way_out,
@@ -97,6 +166,18 @@ impl Evidence {
                 u,
                 v,
                 u.max(v),
+                said.earlier.map_or(0.0, |earlier| 2.0 * earlier.share(at) - 1.0),
+                c0,
+                c1,
+                c2,
+                c3,
+                c4,
+                c5,
+                c6,
+                b0,
+                b1,
+                near.grain,
+                far.grain,
                 said.logits.get(at).map_or(0.0, |logit| 0.4 * said.trust * logit),
                 if said.logits.is_empty() { 0.0 } else { said.trust },
             ];
@@ -130,7 +211,7 @@ fn marks(cache: &RefineCache, patches: &[u32]) -> Vec<Mark> {
     let every = patches.len().div_ceil(MOST_MARKS).max(1);
     let mark = |&at: &u32| {
         let patch = &cache.superpixels.patches[at as usize];
-        Mark { place: patch.centre, colour: patch.colour }
+        Mark { place: patch.centre, colour: patch.colour, grain: cache.grain[at as usize] }
     };
     patches.iter().step_by(every).map(mark).collect()
 }
@@ -145,9 +226,11 @@ struct Nearest {
     offset: [f32; 2],
     /// Difference to the colour of the nearest one.
     difference: Lab,
+    /// Difference to the grain of the nearest one.
+    grain: f32,
 }
 
-fn nearest(marks: &[Mark], patch: &Patch, scale: f32) -> Nearest {
+fn nearest(marks: &[Mark], patch: &Patch, grain: Grain, scale: f32) -> Nearest {
     let (mut least, mut alike, mut first) = (4.0f32, 10_000.0f32, None);
     for mark in marks {
         let [dx, dy] = [0, 1].map(|side: usize| (mark.place[side] - patch.centre[side]) * scale);
@@ -165,6 +248,7 @@ fn nearest(marks: &[Mark], patch: &Patch, scale: f32) -> Nearest {
         colour: 0.5 * (alike + 4.0).ln() - 2.5,
         offset: first.map_or([0.0; 2], offset),
         difference: first.map_or([0.0; 3], difference),
+        grain: first.map_or(0.0, |mark| distance2(mark.grain, grain).sqrt()),
     }
 }
 

@@ -6,9 +6,11 @@ use super::super::simulate::Judged;
 use super::RefineCache;
 use super::constraints::{Constraints, Known};
 use super::evidence::{Evidence, FEATURES, Said};
+use super::geodesic::Ways;
 use super::network::{CHANNELS, GLOBALS, Network, PLAN, Row, Seen, Step, View, add};
 use super::pyramid::{Edge, LEVELS, Level};
-use super::solve::{Seed, Seeds};
+use super::solve::{Earlier, Seed, Seeds, Solver};
+use super::weights::RefineWeights;
 
 /// How much overlap counts against cross-entropy.
 const OVERLAP: f32 = 1.0;
@@ -19,6 +21,8 @@ pub struct Lesson<'a> {
     constraints: Constraints,
     seeds: Seeds,
     features: Vec<[f32; FEATURES]>,
+    ways: Option<Ways>,
+    earlier: Option<&'a Earlier>,
     /// Part of a superpixel that is inside, and its judged pixels.
     truth: Vec<(f32, f32)>,
 }
@@ -26,11 +30,13 @@ pub struct Lesson<'a> {
 impl<'a> Lesson<'a> {
     /// `truth` has the image's size, in raster order.
     #[must_use]
-    pub fn new(cache: &'a RefineCache, prompts: &ObjectPrompts, truth: &[Judged]) -> Self {
+    pub fn new(
+        cache: &'a RefineCache, prompts: &ObjectPrompts, truth: &[Judged], earlier: Option<&'a Earlier>,
+    ) -> Self {
         let constraints = Constraints::new(prompts, cache.width, cache.height);
         let seeds = Seeds::new(cache, &constraints);
-        let said = Said { boxed: constraints.boxed, logits: &[], trust: 0.0 };
-        let features = Evidence::new(cache, &seeds, said).features;
+        let said = Said { boxed: constraints.boxed, logits: &[], trust: 0.0, earlier };
+        let Evidence { features, ways } = Evidence::new(cache, &seeds, said);
         let mut counts = vec![(0.0f32, 0.0f32); cache.superpixels.len()];
         for (at, judged) in truth.iter().enumerate().take(cache.width * cache.height) {
             let (inside, all) = &mut counts[cache.patch_at(at % cache.width, at / cache.width)];
@@ -38,7 +44,7 @@ impl<'a> Lesson<'a> {
             *all += f32::from(u8::from(*judged != Judged::Ignored));
         }
         let truth = counts.into_iter().map(|(inside, all)| (inside / all.max(1.0), all)).collect();
-        Self { cache, constraints, seeds, features, truth }
+        Self { cache, constraints, seeds, features, ways, earlier, truth }
     }
 
     fn view(&self) -> View<'_, FEATURES> {
@@ -46,35 +52,45 @@ impl<'a> Lesson<'a> {
         View::new(&self.cache.levels, &self.features, seeds)
     }
 
-    /// The mask that the network makes of it alone, 0 and 1.
-    #[must_use]
-    pub fn mask(&self, network: &Network) -> Vec<u8> {
-        self.painted(&self.view().run(network, |_| {}))
-    }
-
-    fn painted(&self, odds: &[f32]) -> Vec<u8> {
-        let pixel = |(at, known): (usize, &Known)| {
-            let patch = self.cache.patch_at(at % self.cache.width, at / self.cache.width);
-            match known {
-                Known::Free => u8::from(odds[patch] > 0.0),
-                Known::Inside => 1,
-                Known::Outside => 0,
-            }
+    /// What the cut over superpixels makes of the network's log odds, and its mask of pixels.
+    fn decided(&self, odds: &[f32]) -> (Earlier, Vec<u8>) {
+        let weights = RefineWeights::default();
+        let solver = Solver {
+            cache: self.cache,
+            seeds: &self.seeds,
+            boxed: self.constraints.boxed,
+            given: (vec![0.0; odds.len()], 0.0),
+            logits: vec![],
+            weights: &weights,
+            earlier: self.earlier,
+            star: true,
         };
-        self.constraints.map.iter().enumerate().map(pixel).collect()
+        let odds: Vec<f32> = odds.iter().map(|odds| weights.prior * odds).collect();
+        let inside = solver.decide(&odds, self.ways.as_ref(), 0.0).labels;
+        let pixel = |(at, known): (usize, &Known)| match known {
+            Known::Free => {
+                u8::from(inside[self.cache.patch_at(at % self.cache.width, at / self.cache.width)])
+            }
+            Known::Inside => 1,
+            Known::Outside => 0,
+        };
+        let mask = self.constraints.map.iter().enumerate().map(pixel).collect();
+        (Earlier(inside), mask)
     }
 
-    /// Adds the gradient of the loss to `gradient`; the loss, and the mask as it is so far.
+    /// Adds the gradient of the loss to `gradient`; the loss, and what comes of these prompts so
+    /// far: of superpixels, and as a mask of pixels, 0 and 1.
     ///
     /// The loss is the cross-entropy, a mean over pixels, and one minus the soft intersection over
     /// union.
-    pub fn descend(&self, network: &Network, gradient: &mut [Row]) -> (f32, Vec<u8>) {
+    pub fn descend(&self, network: &Network, gradient: &mut [Row]) -> (f32, Earlier, Vec<u8>) {
         let view = self.view();
         let mut tape: Vec<Record> = Vec::with_capacity(PLAN.len());
         let odds = view.run(network, |seen| tape.push(Record::new(seen)));
         let (loss, slope) = self.loss(&odds);
         Backward { view: &view, network, gradient, slopes: zeros(&view) }.run(&tape, &slope);
-        (loss, self.painted(&odds))
+        let (earlier, mask) = self.decided(&odds);
+        (loss, earlier, mask)
     }
 
     /// The loss and its slope for each of the log odds.
@@ -277,6 +293,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::super::super::{BoxPrompt, Click, RgbView, WorkingImage};
+    use super::super::superpixels::Patch;
     use super::*;
 
     const SIDE: usize = 60;
@@ -312,6 +329,12 @@ mod tests {
         ObjectPrompts { clicks, boxes, ..ObjectPrompts::default() }
     }
 
+    /// The left half.
+    fn earlier(cache: &RefineCache) -> Earlier {
+        let left = |patch: &Patch| patch.centre[0] < 0.5 * SIDE as f32;
+        Earlier(cache.superpixels.patches.iter().map(left).collect())
+    }
+
     fn network() -> Network {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
         let row = |_| std::array::from_fn(|_| rng.random_range(-0.15f32..0.15));
@@ -321,7 +344,8 @@ mod tests {
     #[test]
     fn the_gradient_is_the_slope_of_the_loss() {
         let cache = RefineCache::new(&image());
-        let lesson = Lesson::new(&cache, &prompts(), &truth());
+        let earlier = earlier(&cache);
+        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
         let mut network = network();
         let mut gradient = vec![[0.0; CHANNELS]; network.rows.len()];
         lesson.descend(&network, &mut gradient);
@@ -355,7 +379,9 @@ mod tests {
     #[test]
     fn the_mask_of_a_lesson_obeys_the_prompts() {
         let cache = RefineCache::new(&image());
-        let mask = Lesson::new(&cache, &prompts(), &truth()).mask(&network());
+        let earlier = earlier(&cache);
+        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
+        let (_, mask) = lesson.decided(&vec![0.0; cache.superpixels.len()]);
         assert_eq!((mask[32 * SIDE + 27], mask[30 * SIDE + 50], mask[2 * SIDE + 2]), (1, 0, 0));
     }
 

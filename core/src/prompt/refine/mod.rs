@@ -26,12 +26,14 @@ mod scene;
 mod solve;
 mod superpixels;
 mod tidy;
+mod tight;
 mod upscale;
 mod weights;
 
 use serde::{Deserialize, Serialize};
 
 pub use cache::RefineCache;
+pub use solve::Earlier;
 pub use upscale::upscale;
 pub use weights::RefineWeights;
 
@@ -39,11 +41,11 @@ use super::{Mask, ObjectPrompts, Rect, WorkingImage};
 use band::{Band, Coarse};
 use constraints::{Constraints, Known};
 use field::Field;
-use solve::{Seeds, Solver};
+use solve::{Seeds, Solution, Solver};
 use superpixels::Patch;
 
 /// How the edges of a mask are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Edges {
     /// Where the enlarged logits change their sign.
@@ -56,7 +58,7 @@ pub enum Edges {
 }
 
 /// What [`refine`] does; all of it by default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RefineOptions {
     /// How edges are found.
@@ -89,6 +91,9 @@ pub struct RefineInput<'a> {
     pub prompts: &'a ObjectPrompts,
     /// -1 (a part) to 1 (the whole thing).
     pub granularity: f32,
+    /// What came of the same prompts without the newest click (or, without clicks, the newest
+    /// scribble), which corrects it.
+    pub earlier: Option<&'a Earlier>,
 }
 
 impl RefineInput<'_> {
@@ -97,26 +102,44 @@ impl RefineInput<'_> {
     }
 }
 
+/// What became of prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refined {
+    /// The object at the size of the working image.
+    pub mask: Mask,
+    /// Overlap with what is meant (intersection over union) that is to be expected, 0 to 1; none where
+    /// nothing is cut.
+    pub score: Option<f32>,
+    /// What a further prompt will correct; none where nothing is cut.
+    pub earlier: Option<Earlier>,
+}
+
 /// The mask of one object at the size of the working image.
 ///
 /// Pixels under positive clicks and scribbles are inside, those under negative ones outside, pixels
 /// outside all boxes too. Nothing is an error: logits that are not numbers count as 0.
 #[must_use]
-pub fn refine(input: &RefineInput<'_>, options: &RefineOptions) -> Mask {
+pub fn refine(input: &RefineInput<'_>, options: &RefineOptions) -> Refined {
     refine_with(input, options, &RefineWeights::default())
 }
 
 /// The same with other weights, to find out what they do.
 #[must_use]
-pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &RefineWeights) -> Mask {
+pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &RefineWeights) -> Refined {
     let (width, height) = (input.cache.width, input.cache.height);
     let constraints = Constraints::new(input.prompts, width, height);
     let field = Field::new(input.logits, input.side, input.area);
+    let (mut earlier, mut score) = (None, None);
     let mut mask = match options.edges {
         _ if !says_something(input, &constraints) => vec![0; width * height],
         Edges::Off => threshold(input, &field),
         Edges::Guided => guided::filter(input, &field),
-        Edges::GraphCut => cut(input, &field, &constraints, options, weights),
+        Edges::GraphCut => {
+            let found = cut(input, &field, &constraints, options, weights);
+            let mask = found.edge(input, &constraints, weights);
+            (earlier, score) = (Some(Earlier(found.solution.labels)), Some(found.solution.expected));
+            mask
+        }
     };
     impose(&mut mask, &constraints);
     if options.connected {
@@ -125,7 +148,20 @@ pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &R
     if options.holes {
         tidy::fill_holes(&mut mask, width, height, &constraints);
     }
-    Mask::new(width, height, mask).unwrap_or_else(|_| Mask::empty(width, height))
+    let mask = Mask::new(width, height, mask).unwrap_or_else(|_| Mask::empty(width, height));
+    Refined { mask, score, earlier }
+}
+
+/// What a further prompt would correct, without the mask itself: cheaper than [`refine`].
+#[must_use]
+pub fn outline(input: &RefineInput<'_>, options: &RefineOptions) -> Option<Earlier> {
+    let constraints = Constraints::new(input.prompts, input.cache.width, input.cache.height);
+    if options.edges != Edges::GraphCut || !says_something(input, &constraints) {
+        return None;
+    }
+    let field = Field::new(input.logits, input.side, input.area);
+    let found = cut(input, &field, &constraints, options, &RefineWeights::default());
+    Some(Earlier(found.solution.labels))
 }
 
 /// Whether anything speaks for any pixel.
@@ -142,32 +178,48 @@ fn threshold(input: &RefineInput<'_>, field: &Field) -> Vec<u8> {
     logits.into_iter().map(|logit| u8::from(logit + bias > 0.0)).collect()
 }
 
+/// What was found over superpixels.
+struct Found {
+    seeds: Seeds,
+    solution: Solution,
+}
+
 fn cut(
     input: &RefineInput<'_>, field: &Field, constraints: &Constraints, options: &RefineOptions,
     weights: &RefineWeights,
-) -> Vec<u8> {
-    let cache = input.cache;
-    let seeds = Seeds::new(cache, constraints);
+) -> Found {
+    let seeds = Seeds::new(input.cache, constraints);
     let logits = logits(input, field);
     let given = given(input, &logits, weights);
     let solver = Solver {
-        cache,
+        cache: input.cache,
         seeds: &seeds,
         boxed: constraints.boxed,
         given,
         logits,
         weights,
+        earlier: input.earlier,
         star: options.connected,
     };
-    let (labels, colours) = solver.solve(input.granularity());
-    let band = Band {
-        cache,
-        rgb: input.image.data().as_chunks::<3>().0,
-        constraints,
-        coarse: Coarse { labels: &labels, mixed: &seeds.mixed, colours: &colours },
-        weights,
-    };
-    band.refine()
+    let mut solution = solver.solve(input.granularity());
+    if constraints.boxed && input.earlier.is_none() {
+        // A box says little of what is in it: a second look starts from what the first one found.
+        for _ in 0..weights.again {
+            let earlier = Earlier(solution.labels);
+            solution = Solver { earlier: Some(&earlier), ..solver.clone() }.solve(input.granularity());
+        }
+    }
+    Found { seeds, solution }
+}
+
+impl Found {
+    /// The mask at the resolution of the image.
+    fn edge(&self, input: &RefineInput<'_>, constraints: &Constraints, weights: &RefineWeights) -> Vec<u8> {
+        let Self { seeds, solution: Solution { labels, colours, .. } } = self;
+        let rgb = input.image.data().as_chunks::<3>().0;
+        let coarse = Coarse { labels, mixed: &seeds.mixed, colours };
+        Band { cache: input.cache, rgb, constraints, coarse, weights }.refine()
+    }
 }
 
 /// Spread of the logits from which on they are trusted fully.

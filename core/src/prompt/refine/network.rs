@@ -4,7 +4,7 @@
 use super::pyramid::{Edge, LEVELS, Level};
 
 /// Numbers that a region carries.
-pub const CHANNELS: usize = 16;
+pub const CHANNELS: usize = 32;
 /// What every region carries, or weights from one input to all outputs.
 pub type Row = [f32; CHANNELS];
 /// What prompts tell all regions: means over positive seeds, over negative ones, over the image.
@@ -78,8 +78,8 @@ impl Network {
         (rows.len() == Self::len(features)).then_some(Self { rows, features })
     }
 
-    /// From bytes: for each step 16 scales (the upper halves of floats, little-endian), then rows of
-    /// 16 signed bytes.
+    /// From bytes: for each step 32 scales (the upper halves of floats, little-endian), then rows of
+    /// 32 signed bytes.
     #[must_use]
     pub fn read(bytes: &[u8], features: usize) -> Option<Self> {
         let mut rows = Vec::with_capacity(Self::len(features));

@@ -5,9 +5,13 @@ use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::evidence::{log, step};
 use super::geodesic::Ways;
+use super::superpixels::Superpixels;
 
 /// Numbers for each superpixel.
-pub(super) const SCENE: usize = 17;
+pub(super) const SCENE: usize = 20;
+
+/// How much lightness changes across and down, and colour either way, as logarithms of means.
+pub(super) type Grain = [f32; 3];
 
 /// Which of the image's sides each superpixel touches.
 fn sides(cache: &RefineCache) -> Vec<[bool; 4]> {
@@ -43,6 +47,25 @@ fn textures(cache: &RefineCache, lab: &[Lab]) -> Vec<f32> {
         sums[label as usize] += distance2(lab, patches[label as usize].colour);
     }
     sums.iter().zip(patches).map(|(sum, patch)| sum / patch.area.max(1.0)).collect()
+}
+
+/// The grain of every superpixel.
+pub(super) fn grain(superpixels: &Superpixels, lab: &[Lab], columns: usize) -> Vec<Grain> {
+    let mut sums = vec![([0.0f32; 3], 0.0f32); superpixels.len()];
+    for (at, &label) in superpixels.labels.iter().enumerate() {
+        let (right, below) = (at + 1, at + columns);
+        if right % columns.max(1) == 0 || below >= lab.len() {
+            continue;
+        }
+        let ([l, a, b], right, below) = (lab[at], lab[right], lab[below]);
+        let colour = |other: Lab| (other[1] - a).abs() + (other[2] - b).abs();
+        let (sum, count) = &mut sums[label as usize];
+        let steps = [(right[0] - l).abs(), (below[0] - l).abs(), colour(right) + colour(below)];
+        sum.iter_mut().zip(steps).for_each(|(sum, step)| *sum += step);
+        *count += 1.0;
+    }
+    let level = |(sum, count): ([f32; 3], f32)| sum.map(|sum| 0.5 * (sum / count.max(1.0) + 0.2).ln());
+    sums.into_iter().map(level).collect()
 }
 
 /// The numbers of every superpixel; `lab` are the reduced image's colours.
@@ -87,6 +110,9 @@ pub(super) fn describe(cache: &RefineCache, lab: &[Lab]) -> Vec<[f32; SCENE]> {
             0.5 * (contrast / length.max(1.0) + 1.0).ln() - 1.0,
             0.5 * (distance2(patch.colour, mean) + 4.0).ln() - 2.5,
             (patch.area / (cache.step * cache.step)).min(4.0) - 1.0,
+            cache.grain[at][0],
+            cache.grain[at][1],
+            cache.grain[at][2],
         ]
     };
     (0..patches.len()).map(numbers).collect()

@@ -1,12 +1,15 @@
 //! Which superpixels belong to the object: a minimum cut between what prompts, logits, colours and
 //! ways over the image say of each, and how alike neighbours are.
 
+use std::collections::BTreeSet;
+
 use super::RefineCache;
 use super::constraints::{Constraints, Known};
 use super::evidence::{Evidence, Said};
 use super::geodesic::Ways;
 use super::maxflow::Network;
 use super::prior;
+use super::tight::Tight;
 use super::weights::RefineWeights;
 
 /// Capacity of a cost of 1.
@@ -22,6 +25,17 @@ pub(super) enum Seed {
     Outside,
 }
 
+/// Which superpixels were inside before the newest prompt, which corrects that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier(pub(super) Vec<bool>);
+
+impl Earlier {
+    /// 1 inside, 0 outside.
+    pub(super) fn share(&self, at: usize) -> f32 {
+        f32::from(u8::from(self.0.get(at).copied().unwrap_or(false)))
+    }
+}
+
 /// Superpixels that the prompts decide, and those that they divide.
 pub(super) struct Seeds {
     pub(super) known: Vec<Seed>,
@@ -29,6 +43,8 @@ pub(super) struct Seeds {
     /// Those under positive and negative clicks and scribbles.
     pub(super) positive: Vec<u32>,
     pub(super) negative: Vec<u32>,
+    /// Those under the newest click or scribble, and whether it is negative.
+    newest: (Vec<u32>, bool),
 }
 
 impl Seeds {
@@ -53,12 +69,25 @@ impl Seeds {
         };
         let mixed = |at: usize| inside[at] > 0 && (outside[at] > 0 || beyond[at] > 0.0);
         let marked = |counts: &[u32]| (0..patches as u32).filter(|&at| counts[at as usize] > 0).collect();
+        let newest = &constraints.painted[constraints.newest..];
+        let patch =
+            |&pixel: &u32| cache.patch_at(pixel as usize % cache.width, pixel as usize / cache.width) as u32;
+        let under: BTreeSet<u32> = newest.iter().map(patch).collect();
+        let last = newest.last().map(|&pixel| constraints.map[pixel as usize]);
+        let newest = (under.into_iter().collect(), last == Some(Known::Outside));
         Self {
             known: (0..patches).map(decide).collect(),
             mixed: (0..patches).map(mixed).collect(),
             positive: marked(&inside),
             negative: marked(&outside),
+            newest,
         }
+    }
+
+    /// Superpixels under the newest prompt if it is positive, and if it is negative.
+    pub(super) fn newest(&self) -> [&[u32]; 2] {
+        let (patches, negative) = &self.newest;
+        if *negative { [&[], patches] } else { [patches, &[]] }
     }
 
     pub(super) fn of(&self, kind: Seed) -> impl Iterator<Item = usize> {
@@ -86,7 +115,12 @@ fn beyond_boxes(cache: &RefineCache, constraints: &Constraints) -> Vec<f32> {
     beyond
 }
 
+fn sigmoid(odds: f32) -> f32 {
+    1.0 / (1.0 + (-odds).exp())
+}
+
 /// The problem for one object.
+#[derive(Clone)]
 pub(super) struct Solver<'a> {
     pub(super) cache: &'a RefineCache,
     pub(super) seeds: &'a Seeds,
@@ -97,28 +131,82 @@ pub(super) struct Solver<'a> {
     /// The model's log odds as they are, or none.
     pub(super) logits: Vec<f32>,
     pub(super) weights: &'a RefineWeights,
+    /// What came of the prompts before the newest.
+    pub(super) earlier: Option<&'a Earlier>,
     /// Only what hangs together with a positive seed.
     pub(super) star: bool,
 }
 
+/// What is inside.
+pub(super) struct Solution {
+    pub(super) labels: Vec<bool>,
+    /// How much the colours of the palette speak for it.
+    pub(super) colours: Vec<f32>,
+    /// Overlap with the truth (intersection over union) that is to be expected.
+    pub(super) expected: f32,
+}
+
 impl Solver<'_> {
-    /// What is inside, and how much the colours of the palette speak for it.
-    pub(super) fn solve(&self, granularity: f32) -> (Vec<bool>, Vec<f32>) {
-        let (mut odds, ways) = self.odds();
-        let bias = self.weights.bias + granularity * self.weights.granularity;
-        odds.iter_mut().for_each(|odds| *odds += bias);
-        let mut inside: Vec<f32> = odds.iter().map(|&odds| 1.0 / (1.0 + (-odds).exp())).collect();
+    /// What prior, logits and colours say together.
+    pub(super) fn solve(&self, granularity: f32) -> Solution {
+        let (odds, ways) = self.odds();
+        self.decide(&odds, ways.as_ref(), granularity)
+    }
+
+    /// The cut from log odds.
+    pub(super) fn decide(&self, odds: &[f32], ways: Option<&Ways>, granularity: f32) -> Solution {
+        let likely = self.likely(odds);
+        let bias = granularity * self.weights.granularity;
+        let mut odds: Vec<f32> = odds.iter().map(|odds| odds + bias).collect();
+        let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds)).collect();
         self.fix(&mut inside);
         let mut colours = self.cache.palette_odds(|at| inside[at]);
-        let mut labels = self.cut(&odds, &colours, ways.as_ref());
-        for _ in 1..self.weights.rounds {
+        let mut labels = self.cut(&odds, &colours, ways);
+        for round in 1..self.weights.rounds + self.weights.tight_rounds {
             for (value, &label) in inside.iter_mut().zip(&labels) {
                 *value = if label { 0.5 + 0.5 * *value } else { 0.5 * *value };
             }
             colours = self.cache.palette_odds(|at| inside[at]);
-            labels = self.cut(&odds, &colours, ways.as_ref());
+            if round >= self.weights.rounds {
+                if !self.boxed || !self.reach(&mut odds, &labels, &colours, &mut inside) {
+                    break;
+                }
+                colours = self.cache.palette_odds(|at| inside[at]);
+            }
+            labels = self.cut(&odds, &colours, ways);
         }
-        (labels, colours)
+        let expected = self.expected(&likely, &labels);
+        Solution { labels, colours, expected }
+    }
+
+    /// How likely every superpixel is inside, as the prior was trained to tell.
+    fn likely(&self, odds: &[f32]) -> Vec<f32> {
+        let mut likely: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds / self.weights.prior)).collect();
+        self.fix(&mut likely);
+        likely
+    }
+
+    fn expected(&self, likely: &[f32], labels: &[bool]) -> f32 {
+        let (mut both, mut either) = (0.0f32, 1e-6f32);
+        for ((patch, &likely), &label) in self.cache.superpixels.patches.iter().zip(likely).zip(labels) {
+            both += if label { patch.area * likely } else { 0.0 };
+            either += patch.area * if label { 1.0 } else { likely };
+        }
+        both / either
+    }
+
+    /// Makes the ways to sides of the box that are not reached likely; whether there are any.
+    fn reach(&self, odds: &mut [f32], labels: &[bool], colours: &[f32], inside: &mut [f32]) -> bool {
+        let all = (0..).zip(odds.iter());
+        let all: Vec<f32> =
+            all.map(|(at, odds)| odds + self.weights.colour * self.cache.mean_odds(at, colours)).collect();
+        let tight = Tight { cache: self.cache, seeds: self.seeds, limit: self.weights.tight };
+        let missing = tight.missing(labels, &all);
+        for &at in &missing {
+            odds[at] += self.weights.tight_odds;
+            inside[at] = 1.0;
+        }
+        !missing.is_empty()
     }
 
     fn fix(&self, inside: &mut [f32]) {
@@ -137,7 +225,7 @@ impl Solver<'_> {
         if !self.boxed && self.seeds.positive.is_empty() {
             return (given.clone(), None);
         }
-        let said = Said { boxed: self.boxed, logits: &self.logits, trust: *trust };
+        let said = Said { boxed: self.boxed, logits: &self.logits, trust: *trust, earlier: self.earlier };
         let evidence = Evidence::new(self.cache, self.seeds, said);
         let prior = prior::odds(self.cache, self.seeds, &evidence.features);
         let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);

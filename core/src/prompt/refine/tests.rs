@@ -55,9 +55,17 @@ impl Scene {
     ) -> Mask {
         let side = logits.len().isqrt();
         let area = self.image.area();
-        let input =
-            RefineInput { image: &self.image, cache: &self.cache, logits, side, area, prompts, granularity };
-        refine(&input, options)
+        let input = RefineInput {
+            image: &self.image,
+            cache: &self.cache,
+            logits,
+            side,
+            area,
+            prompts,
+            granularity,
+            earlier: None,
+        };
+        refine(&input, options).mask
     }
 
     fn plain(&self, prompts: &ObjectPrompts) -> Mask {

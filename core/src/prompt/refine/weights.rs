@@ -20,12 +20,18 @@ pub struct RefineWeights {
     pub smooth: f32,
     /// Difference of colours (in L\*a\*b\*) at which a border becomes cheap.
     pub difference: f32,
-    /// Added to all log odds.
-    pub bias: f32,
     /// What granularity adds to the log odds.
     pub granularity: f32,
     /// Of hanging together with a positive prompt along the shortest way.
     pub star: f32,
+    /// Highest mean cost of a way to a side of the box.
+    pub tight: f32,
+    /// Added to the log odds of such a way.
+    pub tight_odds: f32,
+    /// Further cuts for it.
+    pub tight_rounds: usize,
+    /// Further looks into a box.
+    pub again: usize,
     /// Cuts, each with the colours of the one before.
     pub rounds: usize,
     /// Half the width of the band of pixels, in reduced pixels.
@@ -50,9 +56,12 @@ impl Default for RefineWeights {
             colour: 2.0,
             smooth: 2.0,
             difference: 6.0,
-            bias: 0.0,
             granularity: 3.0,
             star: 1.0,
+            tight: 3.0,
+            tight_odds: 8.0,
+            tight_rounds: 2,
+            again: 1,
             rounds: 3,
             edge_reach: 2,
             edge_local: 0.5,

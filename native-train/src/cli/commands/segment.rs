@@ -8,7 +8,7 @@ use rmae_core::exec::{Precision, Tensors};
 use rmae_core::prompt::export::{CocoImage, CocoObject, SvgObject, coco_json, label_map, svg};
 use rmae_core::prompt::refine::{Edges, RefineOptions};
 use rmae_core::prompt::{
-    Mask, ObjectPrompts, PredictOptions, Prediction, Predictor, PredictorOptions, RgbView,
+    Candidate, Mask, ObjectPrompts, PredictOptions, Prediction, Predictor, PredictorOptions, RgbView,
 };
 use rmae_core::tensor::HostTensor;
 use rmae_train::TrainError;
@@ -37,13 +37,18 @@ pub(crate) fn run(args: &SegmentArgs, ordered: &[Prompt], device: &DeviceRequest
     let (model, weights) = load_model(&args.model.model)?;
     let device = select_device(device, Precision::F32)?;
     let settings = PredictorOptions { side: args.side, fit: args.fit.into(), ..PredictorOptions::default() };
-    let (made, latent) = pollster::block_on(async {
+    let (objects, made, latent) = pollster::block_on(async {
         let mut predictor = Predictor::new(&model, &weights, &device, settings).await?;
         let view = RgbView::new(photo.width() as usize, photo.height() as usize, photo.as_raw())?;
         predictor.set_image(view).await?;
-        let prompts: Vec<ObjectPrompts> = objects.iter().map(|o| o.prompts.clone()).collect();
-        let made = predictor.predict(&prompts, &options(args)).await?;
-        Ok::<_, anyhow::Error>((made, predictor.latent().cloned()))
+        let (objects, made) = if args.candidates {
+            choices(&mut predictor, objects, &options(args)).await?
+        } else {
+            let prompts: Vec<ObjectPrompts> = objects.iter().map(|o| o.prompts.clone()).collect();
+            let made = predictor.predict(&prompts, &options(args)).await?;
+            (objects, made)
+        };
+        Ok::<_, anyhow::Error>((objects, made, predictor.latent().cloned()))
     })?;
     if let Some(path) = &args.tensors {
         write_tensors_file(path, &tensors(latent, &made)?)?;
@@ -53,6 +58,21 @@ pub(crate) fn run(args: &SegmentArgs, ordered: &[Prompt], device: &DeviceRequest
         complain!("{}", summary(object, prediction));
     }
     Output { args, photo: &photo, objects: &objects, made: &made }.write()
+}
+
+/// All candidates of all objects, as objects of their own.
+async fn choices(
+    predictor: &mut Predictor, objects: Vec<Object>, options: &PredictOptions,
+) -> anyhow::Result<(Vec<Object>, Vec<Prediction>)> {
+    let (mut names, mut made) = (vec![], vec![]);
+    for Object { name, prompts } in objects {
+        for Candidate { granularity, prediction } in predictor.candidates(&prompts, options).await? {
+            let name = format!("{name}, granularity {granularity}");
+            names.push(Object { name, prompts: prompts.clone() });
+            made.push(prediction);
+        }
+    }
+    Ok((names, made))
 }
 
 /// What the model itself said: `latent [1, L+1, D]` and, for each object, `logits.N [S, S]`.
