@@ -27,6 +27,8 @@ use folders::{Case, Failure, Truth, cases};
 
 /// Loss of overlap from which on a click counts as one that lowers it.
 const FALL: f64 = 0.02;
+/// Of the masks to choose from.
+const GRANULARITIES: [f32; 5] = [-0.7, -0.35, 0.0, 0.35, 0.7];
 
 struct Arguments {
     folders: Vec<PathBuf>,
@@ -49,6 +51,8 @@ struct Outcome {
     predict_ms: Vec<f64>,
     /// Expected and true overlap, of the box and of every click.
     scores: Vec<[f64; 2]>,
+    /// True overlaps of the masks that could be chosen from after the first click.
+    choices: Vec<f64>,
 }
 
 fn main() -> Result<(), Failure> {
@@ -175,6 +179,9 @@ impl Scene<'_> {
         while prompts.clicks.len() < self.arguments.clicks {
             let Some(click) = truth.next_click(&mask) else { break };
             prompts.clicks.push(click);
+            if prompts.clicks.len() == 1 {
+                outcome.choices = self.choices(&prompts, truth);
+            }
             let refined = self.predict(&prompts, model.as_deref_mut(), earlier.as_ref())?;
             (mask, earlier) = (refined.mask, refined.earlier);
             let overlap = truth.overlap(&mask);
@@ -185,6 +192,21 @@ impl Scene<'_> {
             }
         }
         Ok(outcome)
+    }
+
+    /// Masks of other granularities, each clearly unlike the one before, without a model.
+    fn choices(&self, prompts: &ObjectPrompts, truth: &Truth) -> Vec<f64> {
+        let (image, cache, area) = (self.image, self.cache, self.image.area());
+        let mut masks: Vec<Mask> = Vec::new();
+        for granularity in GRANULARITIES {
+            let input =
+                RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity, earlier: None };
+            let mask = refine_with(&input, &self.arguments.options, self.weights).mask;
+            if masks.last().is_none_or(|last| last.overlap(&mask) <= 0.9) {
+                masks.push(mask);
+            }
+        }
+        masks.iter().map(|mask| truth.overlap(mask)).collect()
     }
 
     fn predict(
@@ -245,7 +267,7 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
     let scores: Vec<[f64; 2]> = outcomes.iter().flat_map(|o| o.scores.iter().copied()).collect();
     println!(
         "{name}: {} objects; IoU@1,2,3,5,10 {:.3} {:.3} {:.3} {:.3} {:.3}; NoC@85/90 {:.2}/{:.2}; clicks that lower it {:.1} %; box IoU {:.3}; \
-         boundary F box {:.3} 5 clicks {:.3}; expected overlap: off by {:.3}, correlation {:.2}; ms median {:.1}, 95 % {:.1}; cache {:.1}",
+         boundary F box {:.3} 5 clicks {:.3}; expected overlap: off by {:.3}, correlation {:.2}; best of {:.1} choices {:.3}; ms median {:.1}, 95 % {:.1}; cache {:.1}",
         outcomes.len(),
         after(1),
         after(2),
@@ -260,6 +282,8 @@ fn report(name: &str, outcomes: &[Outcome], most: usize) {
         mean_of(&|o| o.click_edges),
         mean_gap(&scores),
         correlation(&scores),
+        mean(&|o| o.choices.len() as f64),
+        mean(&|o| o.choices.iter().copied().fold(0.0, f64::max)),
         quantile(0.5),
         quantile(0.95),
         mean(&|o| o.cache_ms),

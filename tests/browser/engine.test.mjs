@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { scene } from "./lib/images.mjs";
+import { scene, target } from "./lib/images.mjs";
 import { browserForTests, env } from "./lib/page.mjs";
 
 const chrome = browserForTests({ webgpu: true });
@@ -76,7 +76,7 @@ test("WebGPU and the CPU make the same masks", { timeout: 120_000 }, async (t) =
 
 test("candidates go from a part to the whole, and each can be asked for again", { timeout: 120_000 }, async (t) => {
   const visit = await chrome.visit(t);
-  await visit.open(photo);
+  await visit.open(target(400, 300, [45, 105]));
   const { made, again, refused } = await visit.page.evaluate(async (prompts) => {
     const { segmenter } = globalThis.rmae;
     const made = await segmenter.candidates(prompts);
@@ -87,7 +87,10 @@ test("candidates go from a part to the whole, and each can be asked for again", 
     return { made: made.map(short), again: again.map(short), refused };
   }, { points: [{ x: 200, y: 150 }] });
   t.diagnostic(JSON.stringify(made));
-  assert.ok(made.length > 1, "one mask is no choice");
+  for (const radius of [45, 105]) {
+    const whole = Math.PI * radius ** 2;
+    assert.ok(made.some(({ area }) => Math.abs(area - whole) < 0.05 * whole), `no disc of ${radius} pixels to choose`);
+  }
   for (const [at, { area, score, granularity }] of made.entries()) {
     assert.ok(score >= 0 && score <= 1);
     assert.ok(at === 0 || (area > made[at - 1].area && granularity > made[at - 1].granularity), JSON.stringify(made));

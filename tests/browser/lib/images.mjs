@@ -69,6 +69,20 @@ export function scene(width, height, { x = 0.5, y = 0.5, r = 0.25 } = {}) {
 }
 
 /**
+ * A disc in a larger one of another colour: a click in the middle can mean either.
+ * @param {number} width @param {number} height @param {[number, number]} radii in pixels
+ */
+export function target(width, height, [small, large]) {
+  return png(width, height, (px, py) => {
+    const away = Math.hypot(px + 0.5 - 0.5 * width, py + 0.5 - 0.5 * height);
+    const grain = ((px * 7919 + py * 104729) % 17) - 8;
+    if (away < small) return [232 + grain, 180 + grain, 60];
+    if (away < large) return [190 + grain, 60 + grain, 50];
+    return [30 + grain / 2 + (40 * py) / height, 60 + grain + (50 * px) / width, 90 + grain];
+  });
+}
+
+/**
  * The photo that a camera held sideways would write: the same JPEG, with an EXIF orientation.
  * @param {Buffer} jpeg @param {number} orientation 1 to 8
  */

@@ -16,6 +16,10 @@ use super::weights::RefineWeights;
 const UNIT: f32 = 1000.0;
 /// Cost that no other can outweigh.
 const CERTAIN: f32 = 50_000.0;
+/// Log odds that granularity adds or takes at most.
+const MOST_BIAS: f32 = 16.0;
+/// Steps to find them.
+const BISECTIONS: usize = 12;
 
 /// What is known of a superpixel.
 #[derive(Clone, Copy, PartialEq)]
@@ -156,7 +160,7 @@ impl Solver<'_> {
     /// The cut from log odds.
     pub(super) fn decide(&self, odds: &[f32], ways: Option<&Ways>, granularity: f32) -> Solution {
         let likely = self.likely(odds);
-        let bias = granularity * self.weights.granularity;
+        let bias = self.bias(odds, granularity);
         let mut odds: Vec<f32> = odds.iter().map(|odds| odds + bias).collect();
         let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds)).collect();
         self.fix(&mut inside);
@@ -177,6 +181,27 @@ impl Solver<'_> {
         }
         let expected = self.expected(&likely, &labels);
         Solution { labels, colours, expected }
+    }
+
+    /// What to add to log odds so that the area that is to be expected grows as granularity asks: a
+    /// part that the prior is sure belongs to the whole needs more than one that it doubts.
+    fn bias(&self, odds: &[f32], granularity: f32) -> f32 {
+        if granularity == 0.0 {
+            return 0.0;
+        }
+        let area = |bias: f32| {
+            let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds + bias)).collect();
+            self.fix(&mut inside);
+            let patches = self.cache.superpixels.patches.iter();
+            patches.zip(&inside).map(|(patch, inside)| patch.area * inside).sum::<f32>()
+        };
+        let wanted = area(0.0) * self.weights.granularity.powf(granularity);
+        let [mut low, mut high] = if granularity < 0.0 { [-MOST_BIAS, 0.0] } else { [0.0, MOST_BIAS] };
+        for _ in 0..BISECTIONS {
+            let middle = 0.5 * (low + high);
+            *if area(middle) < wanted { &mut low } else { &mut high } = middle;
+        }
+        0.5 * (low + high)
     }
 
     /// How likely every superpixel is inside, as the prior was trained to tell.

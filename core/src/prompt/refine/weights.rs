@@ -20,7 +20,7 @@ pub struct RefineWeights {
     pub smooth: f32,
     /// Difference of colours (in L\*a\*b\*) at which a border becomes cheap.
     pub difference: f32,
-    /// What granularity adds to the log odds.
+    /// How many times as much area is to be expected at a granularity of 1 as at 0.
     pub granularity: f32,
     /// Of hanging together with a positive prompt along the shortest way.
     pub star: f32,
@@ -56,7 +56,7 @@ impl Default for RefineWeights {
             colour: 2.0,
             smooth: 2.0,
             difference: 6.0,
-            granularity: 3.0,
+            granularity: 8.0,
             star: 1.0,
             tight: 3.0,
             tight_odds: 8.0,
