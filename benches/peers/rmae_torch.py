@@ -2,12 +2,15 @@
 
 Written from the papers and the project's own notes on shapes. Prints one JSON line:
     python benches/peers/rmae_torch.py --preset ti --batch 64 --steps 3
+    python benches/peers/rmae_torch.py --preset ti --encode --steps 20
+With --turns it waits for a line with a number before that many runs, and prints a JSON line for each.
 Needs: pip install torch
 """
 
 import argparse
 import json
 import resource
+import sys
 import time
 
 import torch
@@ -86,6 +89,12 @@ class RMae(nn.Module):
         tail = torch.cat([x[:, 1:], token.expand(b, self.l + 1 - t, d)], 1)
         return torch.cat([x[:, :1], gather(tail, ids_restore)], 1)
 
+    def encode(self, image):
+        """Every patch of a photo, and the class token, through the encoder."""
+        x = self.patch_embed(image).flatten(2).transpose(1, 2) + self.pos[:, 1:]
+        x = torch.cat([(self.cls + self.pos[:, :1]).expand(image.shape[0], -1, -1), x], 1)
+        return self.norm(self.blocks(x))
+
     def forward(self, image, regions, ids):
         b, p, l = image.shape[0], self.p, self.l
         keep = ids[:, : l // 4]
@@ -114,32 +123,65 @@ class RMae(nn.Module):
         return mae + (bce * mask).sum() / mask.sum()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--preset", default="ti", choices=PRESETS)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
-    args = parser.parse_args()
-    torch.manual_seed(0)
-    model = RMae(args.preset)
+def encoder(model, args):
+    """A function that encodes one photo."""
+    image = torch.randn(1, 3, 224, 224)
+    encode = torch.compile(model.encode) if args.compile else model.encode
+
+    def run():
+        with torch.inference_mode():
+            encode(image)
+
+    return run
+
+
+def trainer(model, args):
+    """A function that does one training step and returns the loss."""
     step_fn = torch.compile(model) if args.compile else model
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1.5e-4, (0.9, 0.95), 1e-8, 0.05)
     image = torch.randn(args.batch, 3, 224, 224)
     regions = (torch.rand(args.batch, 8, 224, 224) > 0.5).float()
     ids = torch.stack([torch.randperm(model.l) for _ in range(args.batch)])
-    seconds, losses = [], []
-    for _ in range(args.steps):
-        start = time.perf_counter()
+
+    def run():
         loss = step_fn(image, regions, ids)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
+        return loss.item()
+
+    return run
+
+
+def measure(run, runs):
+    seconds, losses = [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        losses.append(run())
         seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds, "losses": losses}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="ti", choices=PRESETS)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--turns", action="store_true")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    model = RMae(args.preset)
+    run = encoder(model, args) if args.encode else trainer(model, args)
+    if args.turns:
+        for line in sys.stdin:
+            print(json.dumps(measure(run, int(line))), flush=True)
+        return
+    measured = measure(run, args.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"peer": "pytorch " + torch.__version__, "preset": args.preset, "batch": args.batch,
-                      "seconds": seconds, "losses": losses, "peak_bytes": peak}))
+                      **measured, "peak_bytes": peak}))
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ fn main() {
         println!("run {run}: {:.1} ms, {:.1} GFLOP/s", 1e3 * seconds, gflop / seconds);
     }
     if let Program::Cpu(program) = &mut program {
-        for (op, (seconds, calls)) in program.take_profile() {
-            println!("{op:16} {:8.2} ms a run, {:3} calls", 1e3 * seconds / runs as f64, calls / runs);
+        for (op, time) in program.take_profile() {
+            let (ms, calls) = (1e3 * time.seconds / runs as f64, time.calls / runs);
+            println!("{op:16} {ms:8.2} ms a run, {calls:3} calls");
         }
     }
 }

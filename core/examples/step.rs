@@ -47,13 +47,10 @@ fn main() {
     }
     if let Program::Cpu(program) = &mut program {
         let mut profile: Vec<_> = program.take_profile().into_iter().collect();
-        profile.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-        for (op, (seconds, calls)) in profile {
-            println!(
-                "{op:24} {:8.1} ms a step, {:5} calls",
-                1e3 * seconds / steps as f64,
-                calls as u64 / steps
-            );
+        profile.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
+        for (op, time) in profile {
+            let (ms, calls) = (1e3 * time.seconds / steps as f64, time.calls as u64 / steps);
+            println!("{op:24} {ms:8.1} ms a step, {calls:5} calls");
         }
     }
 }

@@ -4,24 +4,27 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::toolbox::Toolbox;
-use crate::{needs, node, page};
+use crate::{bench_model, needs, node, page, python};
 
 /// Flags of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to compare; everything when none is named
     parts: Vec<Part>,
-    /// A Python that has the other implementations; without it, one is made in `.tools/venv`
+    /// A Python that has the other implementations; without it, one is made in `target/peers-venv`
     #[arg(long)]
     python: Option<PathBuf>,
     /// How often each side is run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Sizes of the model for `train` and `encode`
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ti,s,b")]
+    preset: Vec<bench_model::Size>,
     /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -34,6 +37,10 @@ enum Part {
     Fh,
     /// The page's encoder against onnxruntime-web, in the same browser
     Web,
+    /// A training step on the CPU against PyTorch, eager and compiled
+    Train,
+    /// The encoder on the CPU against PyTorch and onnxruntime
+    Encode,
 }
 
 /// How a comparison is run. Both programs take the same arguments, and print one
@@ -83,7 +90,13 @@ pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
     args.chosen().iter().try_for_each(|part| match part {
         Part::Fh => compare(tools, args, &FH),
         Part::Web => compare_in_browser(tools, args),
+        Part::Train => models(tools, args, bench_model::Kind::Train),
+        Part::Encode => models(tools, args, bench_model::Kind::Encode),
     })
+}
+
+fn models(tools: &Toolbox, args: &BenchArgs, kind: bench_model::Kind) -> Result<()> {
+    bench_model::compare(tools, kind, &args.preset, args.rounds, args.python.as_deref())
 }
 
 /// Builds the page as visitors get it, and lets a script run both engines in turns in one browser.
@@ -100,7 +113,7 @@ fn compare_in_browser(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
 /// slow moment of the machine hits both.
 fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<()> {
     println!("\n=== {} ===", comparison.title);
-    let python = python_with(tools, args, comparison)?;
+    let python = python::with(tools, args.python.as_deref(), comparison.module, comparison.pip)?;
     tools.run(tools.command("cargo").arg("build").args(comparison.ours))?;
     let mut ratios = vec![];
     for round in 1..=args.rounds {
@@ -129,38 +142,6 @@ fn their_side(tools: &Toolbox, python: &Path, comparison: &Comparison) -> Comman
     command
 }
 
-/// A Python that can import the other implementation.
-fn python_with(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<PathBuf> {
-    match &args.python {
-        Some(python) if imports(tools, python, comparison.module) => Ok(python.clone()),
-        Some(python) => {
-            let (python, package) = (python.display(), comparison.pip);
-            bail!("{python} cannot import it; run `{python} -m pip install {package}`")
-        }
-        None => own_python(tools, comparison),
-    }
-}
-
-/// The project's own Python environment, made and filled when first needed.
-fn own_python(tools: &Toolbox, comparison: &Comparison) -> Result<PathBuf> {
-    let folder = tools.private_tools().join("venv");
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if !python.is_file() {
-        println!("Making a Python environment in {}", folder.display());
-        tools.run(tools.command("python3").args(["-m", "venv"]).arg(&folder))?;
-    }
-    if !imports(tools, &python, comparison.module) {
-        println!("Installing {}: the implementation to compare with", comparison.pip);
-        tools.run(tools.command(&python).args(["-m", "pip", "install", "--quiet", comparison.pip]))?;
-    }
-    Ok(python)
-}
-
-fn imports(tools: &Toolbox, python: &Path, module: &str) -> bool {
-    let mut command = tools.command(python);
-    tools.capture(command.args(["-c", &format!("import {module}")])).is_some()
-}
-
 /// The JSON object that a program prints as its last line.
 fn report(tools: &Toolbox, command: &mut Command) -> Result<Value> {
     let name = command.get_program().to_string_lossy().into_owned();
@@ -177,13 +158,13 @@ fn check_same(comparison: &Comparison, ours: &Value, theirs: &Value) -> Result<(
     Ok(())
 }
 
-fn median_seconds(report: &Value) -> Result<f64> {
+pub(crate) fn median_seconds(report: &Value) -> Result<f64> {
     let seconds = report["seconds"].as_array().context("a report without `seconds`")?;
     let mut seconds: Vec<f64> = seconds.iter().filter_map(Value::as_f64).filter(|&s| s > 0.0).collect();
     median(&mut seconds).context("no positive number in `seconds`")
 }
 
-fn median(values: &mut [f64]) -> Option<f64> {
+pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = *values.get(middle)?;

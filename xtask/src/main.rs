@@ -5,6 +5,8 @@
 //! alone, so that each command can be repeated at no cost.
 
 mod bench;
+mod bench_model;
+mod bench_report;
 mod budget;
 mod demo;
 mod files;
@@ -13,6 +15,7 @@ mod node;
 mod package;
 mod page;
 mod platform;
+mod python;
 mod scripts;
 mod serve;
 mod setup;
@@ -20,6 +23,7 @@ mod stages;
 mod summary;
 mod toolbox;
 mod tools;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -80,6 +80,11 @@ impl Op for Patchify {
                     for i in 0..p {
                         let line = &x[((image * c + ch) * h + top + i) * w + left..][..p];
                         let (first, step) = self.place(ch, i, c);
+                        if step == 1 {
+                            // Apart, as a loop without a stride is one over vectors.
+                            out[first..].iter_mut().zip(line).for_each(|(out, &value)| *out = value - subtract);
+                            continue;
+                        }
                         for (out, &value) in out[first..].iter_mut().step_by(step).zip(line) {
                             *out = value - subtract;
                         }

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Write a model's weights for other tools
     Export(ExportArgs),
+    /// Measure a training step or the encoder on this machine
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +210,37 @@ pub(crate) enum PartName {
 pub(crate) enum Dtype {
     F32,
     F16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure; both when it is left out
+    #[arg(value_enum)]
+    pub(crate) what: Option<Benched>,
+    /// Size of the model: ti, s, b, l or h
+    #[arg(long, default_value = "ti")]
+    pub(crate) preset: String,
+    /// Images of a training step
+    #[arg(long, default_value = "8", value_parser = positive)]
+    pub(crate) batch: usize,
+    /// How often [default: 3 training steps, 20 photos]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) runs: Option<usize>,
+    /// What each kind of op takes, and how near it is to what the machine can do (CPU)
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Wait for a line with a number before that many runs, then say how long they took (for
+    /// programs that measure several implementations in turns)
+    #[arg(long, hide = true, requires = "what")]
+    pub(crate) turns: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Benched {
+    /// One step of pre-training.
+    Train,
+    /// The encoder over one photo.
+    Encode,
 }
 
 pub(crate) fn positive(text: &str) -> Result<usize, String> {

@@ -43,6 +43,7 @@ fn dispatch(cli: Cli, ordered: &[segment_args::Prompt]) -> anyhow::Result<()> {
         },
         Command::Verify(args) => commands::verify::run(&args, &cli.device),
         Command::Export(args) => commands::export::run(&args),
+        Command::Bench(args) => commands::bench::run(&args, &cli.device),
     }
 }
 

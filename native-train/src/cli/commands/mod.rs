@@ -1,6 +1,7 @@
 //! One module a command.
 
 pub(super) mod attention;
+pub(super) mod bench;
 pub(super) mod devices;
 pub(super) mod eval;
 pub(super) mod export;

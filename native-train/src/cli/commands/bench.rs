@@ -1,0 +1,83 @@
+//! `rmae bench`.
+
+use std::io::BufRead;
+
+use anyhow::{Context, bail};
+use rmae_core::config::Preset;
+use rmae_core::exec::{Device, Precision};
+use rmae_train::bench::{Ceilings, Kind, Measured, Work, table};
+use rmae_train::device::{DeviceRequest, select_device};
+
+use crate::cli::args::{BenchArgs, Benched};
+
+pub(crate) fn run(args: &BenchArgs, request: &DeviceRequest) -> anyhow::Result<()> {
+    let Some(preset) = Preset::from_name(&args.preset) else {
+        return Err(rmae_train::TrainError::Config(format!(
+            "there is no preset `{}`: take ti, s, b, l or h",
+            args.preset
+        ))
+        .into());
+    };
+    let device = select_device(request, Precision::F32)?;
+    if args.turns {
+        return take_turns(args, preset, &device);
+    }
+    say!("{}", device.describe());
+    let ceilings = Ceilings::measure()?;
+    say!(
+        "ceilings of the CPU: {:.0} GFLOP/s in registers, {:.0} as a product of 1024 x 1024, {:.1} GB/s copied",
+        ceilings.registers / 1e9,
+        ceilings.product / 1e9,
+        ceilings.copy / 1e9
+    );
+    let all = [Benched::Train, Benched::Encode];
+    for what in all.into_iter().filter(|&what| args.what.is_none_or(|wanted| wanted == what)) {
+        one(args, what, preset, &device, &ceilings)?;
+    }
+    Ok(())
+}
+
+fn one(
+    args: &BenchArgs, what: Benched, preset: Preset, device: &Device, ceilings: &Ceilings,
+) -> anyhow::Result<()> {
+    let mut work = Work::new(kind(args, what), preset, device)?;
+    // The first run makes room and warms up.
+    work.measure(1)?;
+    let runs = args.runs.unwrap_or(if what == Benched::Train { 3 } else { 20 });
+    let Measured { mut seconds, profile } = work.measure(runs)?;
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds.get(seconds.len() / 2).copied().context("nothing was run")?;
+    match what {
+        Benched::Train => say!(
+            "\ntraining step, preset {}, {} images: {median:.3} s, {:.1} images/s",
+            preset.name(),
+            args.batch,
+            args.batch as f64 / median
+        ),
+        Benched::Encode => say!("\nencode, preset {}: {:.2} ms a photo", preset.name(), 1e3 * median),
+    }
+    if args.profile && profile.values().any(|time| time.bytes > 0) {
+        say!("{}", table(&profile, runs, ceilings).trim_end());
+    }
+    Ok(())
+}
+
+fn kind(args: &BenchArgs, what: Benched) -> Kind {
+    match what {
+        Benched::Train => Kind::Train { batch: args.batch },
+        Benched::Encode => Kind::Encode,
+    }
+}
+
+/// For every line with a number, that many runs, and a line of JSON with their `seconds`.
+fn take_turns(args: &BenchArgs, preset: Preset, device: &Device) -> anyhow::Result<()> {
+    let what = args.what.context("say what to run in turns")?;
+    let mut work = Work::new(kind(args, what), preset, device)?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("cannot read the next turn")?;
+        let Ok(runs) = line.trim().parse() else { bail!("a turn is a number of runs, not `{line}`") };
+        let seconds = work.measure(runs)?.seconds;
+        say!("{}", serde_json::json!({ "seconds": seconds }));
+    }
+    Ok(())
+}
