@@ -23,6 +23,7 @@ mod stages;
 mod summary;
 mod toolbox;
 mod tools;
+mod train_demo;
 mod turns;
 
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ enum Task {
     Package,
     /// Compare with other implementations on this machine, in the same run
     Bench(bench::BenchArgs),
+    /// Make the page's weights from folders of photos: pre-train, tune, export, measure
+    TrainDemoModel(train_demo::TrainDemoArgs),
 }
 
 impl Task {
@@ -84,7 +87,7 @@ impl Task {
             Self::Check => Need::CHECK.to_vec(),
             Self::Demo(_) | Self::Package => Need::PAGE.to_vec(),
             Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH.to_vec(),
-            Self::Bench(_) => Need::NATIVE.to_vec(),
+            Self::Bench(_) | Self::TrainDemoModel(_) => Need::NATIVE.to_vec(),
         })
     }
 }
@@ -108,6 +111,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Task::Demo(args) => demo::run(&tools, args).map(|()| true),
         Task::Package => package::run(&tools).map(|()| true),
         Task::Bench(args) => bench::run(&tools, args).map(|()| true),
+        Task::TrainDemoModel(args) => train_demo::run(&tools, args).map(|()| true),
     }
 }
 
