@@ -27,8 +27,8 @@ pub(crate) struct PromptsArgs {
     /// A checkpoint, a weight file, or the folder of a run (its newest checkpoint)
     #[arg(long, value_name = "FILE", required_unless_present = "merge", requires = "data")]
     pub(crate) model: Option<PathBuf>,
-    /// Sets of photos with masks: images/ and masks/ of equal stems, COCO instances, BSDS, or a folder of
-    /// such folders
+    /// Sets of photos with masks: images/ and masks/ of equal stems, COCO instances or panoptic, BSDS, or a
+    /// folder of such folders
     #[arg(long, num_args = 1.., value_name = "DIR", requires = "model")]
     pub(crate) data: Vec<PathBuf>,
     /// What to measure beside the model

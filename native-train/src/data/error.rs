@@ -70,7 +70,7 @@ pub enum DataError {
     /// A set of photos with known masks that cannot serve.
     #[error(
         "{}: {reason}; a set is a folder with images/ and masks/ of equal stems (0 background, other \
-         values one object each, 128 not judged), a COCO instances JSON or a folder that has one, \
+         values one object each, 128 not judged), a COCO instances or panoptic JSON or a folder that has one, \
          images/SPLIT/ and labels/SPLIT/ as in BSDS, or a folder of folders of the first form",
         path.display()
     )]

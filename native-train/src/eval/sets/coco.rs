@@ -104,7 +104,7 @@ pub(super) fn read(file: &Path) -> Result<Set, DataError> {
     }
     for image in read.images {
         let Some(annotations) = by_image.remove(&image.id) else { continue };
-        let Some(path) = photo(file, &image.file_name) else {
+        let Some(path) = photo(file, "instances", &image.file_name) else {
             let reason =
                 format!("no such photo beside {}, in its images/ or its split's folder", file.display());
             set.problems.push(SkippedImage { path: image.file_name.into(), reason });
@@ -131,10 +131,11 @@ fn add(set: &mut Set, file: &Path, path: &Path, image: &Image, annotation: Annot
     }
 }
 
-/// Where the photos of `dir/instances_val2017.json` or `dir/annotations/…` may lie.
-fn photo(file: &Path, name: &str) -> Option<PathBuf> {
+/// Where the photos of `dir/instances_val2017.json` or `dir/annotations/…` may lie; `kind` is how the
+/// file's name begins.
+pub(super) fn photo(file: &Path, kind: &str, name: &str) -> Option<PathBuf> {
     let stem = stem(file);
-    let split = stem.trim_start_matches("instances").trim_start_matches('_');
+    let split = stem.trim_start_matches(kind).trim_start_matches('_');
     let beside = file.parent()?;
     let above = beside.parent().unwrap_or(beside);
     let folders = [beside, above].into_iter().flat_map(|dir| {

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `images/` and `masks/` | equal stems; masks are 8- or 16-bit grey: 0 is background, every other value one object; in 8 bits, 128 is not judged. Boxes are taken from `index.csv` where it has them (`name`, `bbox_x0`, `bbox_y0`, `bbox_x1`, `bbox_y1`) |
 //! | COCO | a JSON file of instances, or a folder with `instances*.json`; crowds are left out |
+//! | COCO panoptic | `panoptic*.json`, or a folder with such files and none of instances; things are objects, pixels of no segment are not judged |
 //! | BSDS | `images/<split>/` and `labels/<split>/NAME_<annotator>.png`; the first annotator's regions are the objects |
 //! | several | a folder of folders of the first form |
 
 mod bsds;
 mod coco;
 mod folder;
+mod panoptic;
 mod polygon;
 
 use std::collections::BTreeMap;
@@ -46,6 +48,8 @@ pub struct Case {
 enum Source {
     /// Pixels of one value of a label map.
     Labels(PathBuf),
+    /// Pixels of one number of a map of segments.
+    Segments(PathBuf),
     /// An annotation.
     Outline(Arc<Outline>),
 }
@@ -56,7 +60,7 @@ impl Case {
     pub fn mask(&self) -> Option<&Path> {
         match &self.source {
             Source::Labels(path) => Some(path),
-            Source::Outline(_) => None,
+            Source::Segments(_) | Source::Outline(_) => None,
         }
     }
 
@@ -70,6 +74,7 @@ impl Case {
                 let labels = read_labels(path)?;
                 (labels.size(), judgements(&labels.labels, labels.wide, self.object))
             }
+            Source::Segments(path) => panoptic::judgements(path, self.object)?,
             Source::Outline(outline) => ((outline.width, outline.height), outline.judgements()?),
         };
         if size != (width, height) {
@@ -136,7 +141,7 @@ pub fn find(places: &[PathBuf]) -> Result<Vec<Set>, DataError> {
 fn of(place: &Path) -> Result<Vec<Set>, DataError> {
     let kind = fs::metadata(place).map_err(|e| DataError::io(place, e))?;
     if !kind.is_dir() {
-        return Ok(vec![coco::read(place)?]);
+        return Ok(vec![if panoptic::is_one(place) { panoptic::read(place)? } else { coco::read(place)? }]);
     }
     if folder::fits(place) {
         return Ok(vec![folder::read(place, name(place))?]);
@@ -147,6 +152,10 @@ fn of(place: &Path) -> Result<Vec<Set>, DataError> {
     let files = coco::files(place)?;
     if !files.is_empty() {
         return files.iter().map(|file| coco::read(file)).collect();
+    }
+    let files = panoptic::files(place)?;
+    if !files.is_empty() {
+        return files.iter().map(|file| panoptic::read(file)).collect();
     }
     let inner: Vec<PathBuf> = entries(place)?.into_iter().filter(|path| folder::fits(path)).collect();
     if inner.is_empty() {

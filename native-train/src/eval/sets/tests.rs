@@ -152,6 +152,50 @@ fn coco_has_polygons_and_two_kinds_of_codes() {
 }
 
 #[test]
+fn panoptic_things_are_objects_and_what_has_no_segment_is_not_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    photo(&dir.path().join("val2017/1.jpg"));
+    photo(&dir.path().join("val2017/2.jpg"));
+    let number = |x: u32, y: u32| match (x, y) {
+        (5..25, 5..25) => [1, 2, 3],
+        (30..50, 5..25) => [9, 0, 0],
+        (0..3, 0..3) => [7, 0, 0],
+        (_, 30..40) => [8, 0, 0],
+        _ => [0, 0, 0],
+    };
+    let maps = dir.path().join("annotations/panoptic_val2017");
+    fs::create_dir_all(&maps).unwrap();
+    RgbImage::from_fn(60, 40, |x, y| image::Rgb(number(x, y))).save(maps.join("1.png")).unwrap();
+    let segment = |id: u32, category: u64, crowd: u8| serde_json::json!({"id": id, "category_id": category, "iscrowd": crowd});
+    let of_1 = [segment(197_121, 1, 0), segment(9, 1, 1), segment(7, 1, 0), segment(8, 200, 0)];
+    let text = serde_json::json!({
+        "images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}],
+        "categories": [{"id": 1, "isthing": 1}, {"id": 200, "isthing": 0}],
+        "annotations": [
+            {"image_id": 1, "file_name": "1.png", "segments_info": of_1},
+            {"image_id": 2, "file_name": "2.png", "segments_info": []},
+        ],
+    });
+    let file = dir.path().join("annotations/panoptic_val2017.json");
+    fs::write(&file, text.to_string()).unwrap();
+    for place in [dir.path(), &file] {
+        let set = one(&[place]);
+        assert_eq!(
+            set.cases.iter().map(|case| case.object).collect::<Vec<_>>(),
+            [197_121],
+            "one thing, no crowd, crumb or stuff"
+        );
+        let truth = set.cases[0].truth(60, 40).unwrap();
+        assert_eq!(truth.area(), 400);
+        let all = rmae_core::prompt::Mask::from_fn(60, 40, |_, _| true);
+        assert!((truth.iou(&all) - 400.0 / (400.0 + 400.0 + 9.0 + 600.0)).abs() < 1e-9);
+        assert!(set.problems.len() == 1 && set.problems[0].reason.contains("no map"), "{:?}", set.problems);
+    }
+    fs::write(&file, "{}").unwrap();
+    assert!(find(&[file]).unwrap_err().to_string().contains("no COCO panoptic file"));
+}
+
+#[test]
 fn unknown_forms_say_what_is_expected() {
     let dir = tempfile::tempdir().unwrap();
     let message = fails(&dir);
