@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use rmae_core::prompt::refine::{RefineCache, RefineInput, RefineOptions, refine, upscale};
+use rmae_core::prompt::refine::{Glance, RefineCache, RefineInput, RefineOptions, refine, upscale};
 use rmae_core::prompt::{BoxPrompt, Click, ObjectPrompts, RgbView, WorkingImage};
 
 type Failure = Box<dyn std::error::Error>;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Failure> {
     for (width, height) in [(450, 333), (1200, 833)] {
         let rgb = draw(width, height);
         let image = WorkingImage::from_rgb(RgbView::new(width, height, &rgb)?)?;
-        let cache = RefineCache::new(&image);
+        let cache = RefineCache::new(&image, Glance::shipped().as_deref());
         let (w, h) = (width as f32, height as f32);
         let click = |x, y, positive| Click { x: x * w, y: y * h, positive, radius: None };
         let one = ObjectPrompts { clicks: vec![click(0.5, 0.5, true)], ..Default::default() };
@@ -34,7 +34,7 @@ fn main() -> Result<(), Failure> {
             refine(&input, &RefineOptions::default()).mask
         };
         println!("{width}x{height} ({:.2} megapixels)", w * h * 1e-6);
-        time("once an image", rounds, || RefineCache::new(&image));
+        time("once an image", rounds, || RefineCache::new(&image, Glance::shipped().as_deref()));
         time("one click", rounds, || predict(&one, &[]));
         time("one click, logits", rounds, || predict(&one, &logits));
         time("three clicks, logits", rounds, || predict(&three, &logits));

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p rmae-core --example refine_eval -- FOLDER… [--half tune|test|all]
 //! [--clicks N] [--most OBJECTS] [--weights JSON]… [--edges off|guided|graphcut]
-//! [--model FILE.safetensors]`
+//! [--model FILE.safetensors] [--glance FILE|none]`
 //!
 //! A FOLDER has `images/*.jpg` and `masks/*.png` of the same stems: 0 is background, 128 is not
 //! judged, any other value is one object each. Clicks come one after the other at the centre of the
@@ -13,13 +13,14 @@
 mod folders;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pollster::block_on;
 use rmae_core::checkpoint::read_model;
 use rmae_core::exec::{Device, Precision};
 use rmae_core::prompt::refine::{
-    Earlier, Edges, RefineCache, RefineInput, RefineOptions, RefineWeights, Refined, refine_with,
+    Earlier, Edges, Glance, RefineCache, RefineInput, RefineOptions, RefineWeights, Refined, refine_with,
 };
 use rmae_core::prompt::{Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, WorkingImage};
 
@@ -38,6 +39,7 @@ struct Arguments {
     weights: Vec<RefineWeights>,
     most: usize,
     options: RefineOptions,
+    glance: Option<Arc<Glance>>,
 }
 
 /// What one object gave.
@@ -92,6 +94,7 @@ fn arguments() -> Result<Arguments, Failure> {
         weights: vec![],
         most: usize::MAX,
         options: RefineOptions::default(),
+        glance: Glance::shipped(),
     };
     let mut rest = std::env::args().skip(1);
     while let Some(argument) = rest.next() {
@@ -101,6 +104,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "--clicks" => found.clicks = value()?.parse()?,
             "--most" => found.most = value()?.parse()?,
             "--model" => found.model = Some(value()?),
+            "--glance" => found.glance = glance(&value()?)?,
             "--weights" => found.weights.push(serde_json::from_str(&value()?)?),
             "--edges" => {
                 found.options.edges = match value()?.as_str() {
@@ -122,6 +126,15 @@ fn arguments() -> Result<Arguments, Failure> {
     Ok(found)
 }
 
+/// Of a file, or none.
+fn glance(name: &str) -> Result<Option<Arc<Glance>>, Failure> {
+    if name == "none" {
+        return Ok(None);
+    }
+    let read = Glance::read(&std::fs::read(name)?).ok_or("--glance: not weights of one")?;
+    Ok(Some(Arc::new(read)))
+}
+
 fn measure(cases: &[Case], arguments: &Arguments) -> Result<Vec<Vec<Outcome>>, Failure> {
     let mut model = arguments.model.as_deref().map(load).transpose()?;
     cases.iter().map(|case| evaluate(case, arguments, model.as_mut())).collect()
@@ -139,7 +152,7 @@ fn evaluate(
 ) -> Result<Vec<Outcome>, Failure> {
     let (image, truth) = case.read()?;
     let start = Instant::now();
-    let cache = RefineCache::new(&image);
+    let cache = RefineCache::new(&image, arguments.glance.as_deref());
     let cache_ms = milliseconds(start);
     if let Some(model) = model.as_deref_mut() {
         block_on(model.set_working_image(image.clone()))?;

@@ -2,9 +2,10 @@
 //! colours say of it and its surroundings.
 //!
 //! `cargo run --release -p rmae-core --example refine_prior -- FOLDER… --out FILE [--objects N]
-//! [--each N] [--steps N] [--rate N] [--threads N] [--init FILE]` writes what belongs into
+//! [--each N] [--steps N] [--rate N] [--threads N] [--init FILE] [--glance FILE]` writes what belongs into
 //! `core/src/prompt/refine/prior.bin`. Folders are those of `refine_eval`; of each photo at most
-//! `--each` objects are taken. `--init` goes on from weights that were written before. Prompts are clicks that correct what the network makes of those
+//! `--each` objects are taken. `--init` goes on from weights that were written
+//! before; `--glance` names that of an early state of its training (docs/refinement.md). Prompts are clicks that correct what the network makes of those
 //! before, boxes and scribbles.
 
 #[path = "folders/mod.rs"]
@@ -18,6 +19,7 @@ use std::time::Instant;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use rmae_core::prompt::refine::Glance;
 use rmae_core::prompt::refine::prior::{CHANNELS, FEATURES, LOGIT_FEATURES, Network, PLAN, Row, Step};
 
 use folders::Failure;
@@ -40,13 +42,18 @@ struct Arguments {
     rate: f32,
     threads: usize,
     init: Option<PathBuf>,
+    glance: Option<PathBuf>,
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = arguments()?;
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let objects = read(&arguments.folders, arguments.each, arguments.objects, &mut rng)?;
+    let glance = match &arguments.glance {
+        Some(file) => Some(Glance::read(&std::fs::read(file)?).ok_or("--glance: not weights of one")?),
+        None => None,
+    };
+    let objects = read(&arguments.folders, arguments.each, arguments.objects, glance.as_ref(), &mut rng)?;
     if objects.is_empty() {
         return Err("the folders hold no objects".into());
     }
@@ -72,6 +79,7 @@ fn arguments() -> Result<Arguments, Failure> {
         rate: 3e-3,
         threads: 2,
         init: None,
+        glance: None,
     };
     let mut rest = std::env::args().skip(1);
     while let Some(argument) = rest.next() {
@@ -83,6 +91,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "--steps" => found.steps = value()?.parse()?,
             "--rate" => found.rate = value()?.parse()?,
             "--init" => found.init = Some(value()?.into()),
+            "--glance" => found.glance = Some(value()?.into()),
             "--threads" => found.threads = value()?.parse()?,
             _ if argument.starts_with('-') => return Err(format!("unknown option {argument}").into()),
             _ => found.folders.push(argument.into()),

@@ -114,6 +114,17 @@ test("no weights on the server: a reason, and another try works", async (t) => {
   await assertUsable(visit);
 });
 
+for (const [what, break_] of Object.entries({
+  "is missing": (server) => server.fault("js/glance.bin", { status: 404 }),
+  "is another file": (server) => server.override("js/glance.bin", Buffer.from("no glance")),
+})) {
+  test(`the glance ${what}: the page says so and goes on without`, async (t) => {
+    const visit = await chrome.visit(t, { prepare: ({ server }) => break_(server), allowed: [/404|Failed/] });
+    await visit.toast(/glance\.bin/);
+    await assertUsable(visit);
+  });
+}
+
 test("a server that cuts the weights mid-way: the page goes on from there", async (t) => {
   const visit = await chrome.visit(t, { prepare: ({ server }) => server.fault(WEIGHTS, { cutAt: 60_000, times: 1 }), allowed: [/ERR_|Failed/] });
   if (!(await visit.page.evaluate(() => globalThis.rmae.segmenter))) await visit.by("retry").click();

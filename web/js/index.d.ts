@@ -29,6 +29,8 @@ export interface LoadOptions {
   /** Address of the WebAssembly module's JavaScript and code, where a bundler moved them. */
   module?: string | URL;
   wasm?: string | URL;
+  /** Address of glance.bin, where it is not beside the package's index.js; without it masks are worse. */
+  glance?: string | URL;
   /** Milliseconds without a byte after which a download counts as stalled; 20,000 unless told. */
   stallTimeout?: number;
 }
@@ -97,6 +99,8 @@ export interface ModelInfo {
   /** Whether it reconstructs pixels, and whether it completes regions (predict needs that). */
   pixels: boolean;
   regions: boolean;
+  /** Whether glance.bin was found; without it masks are worse. */
+  glance: boolean;
 }
 
 export interface ImageInfo { width: number; height: number; ms: number }

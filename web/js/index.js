@@ -168,8 +168,8 @@ export class Segmenter extends EventTarget {
 
   async #load(kind, weights, options, more) {
     const { onProgress, signal, sha256, cache = true, name, stallTimeout } = options;
-    const { module, wasm } = this.#code;
-    const args = { ...more, ...weightsSource(weights), module, wasm, sha256, cache, name, stallTimeout };
+    const { module, wasm, glance } = this.#code;
+    const args = { ...more, ...weightsSource(weights), module, wasm, glance, sha256, cache, name, stallTimeout };
     const reply = await this.#link.request(kind, () => ({ args }), { signal, onProgress });
     [this.#device, this.#model] = [reply.device, reply.model];
   }
@@ -200,7 +200,7 @@ function weightsSource(weights) {
  * tool that names the module after its content says how in <meta> elements), else beside this file.
  * @param {api.LoadOptions} options
  */
-function locations({ base, module, wasm }) {
+function locations({ base, module, wasm, glance }) {
   const page = globalThis.document?.baseURI ?? globalThis.location?.href;
   const folder = new URL(base ?? ".", base === undefined ? import.meta.url : page);
   const named = (name) => {
@@ -211,5 +211,6 @@ function locations({ base, module, wasm }) {
     worker: new URL("worker.js", folder),
     module: module ? new URL(module, page).href : (named("module") ?? new URL("rmae/rmae_web.js", folder).href),
     wasm: wasm ? new URL(wasm, page).href : (named("wasm") ?? new URL("rmae/rmae_web_bg.wasm", folder).href),
+    glance: new URL(glance ?? "glance.bin", glance ? page : folder).href,
   };
 }

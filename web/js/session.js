@@ -21,6 +21,8 @@ export class Session {
   #engine = null;
   #device = null;
   #gpu = null;
+  /** Whether the engine looks for things in images. */
+  #glances = false;
   #lastLoss = -Infinity;
   #timings = { lastEncodeMs: 0, lastModelMs: 0, lastPredictMs: 0 };
   /** Set by the worker: runs work after what is under way. */
@@ -96,7 +98,7 @@ export class Session {
   }
 
   #state() {
-    const model = { ...JSON.parse(this.#engine.model()), name: this.#weights.name, bytes: this.#weights.bytes.length };
+    const model = { ...JSON.parse(this.#engine.model()), name: this.#weights.name, bytes: this.#weights.bytes.length, glance: this.#glances };
     return { device: this.#device, model };
   }
 
@@ -132,6 +134,7 @@ export class Session {
   async #make(weights, device, image, insist) {
     try {
       const engine = await this.#code.Engine.create(weights.bytes, device.kind === "webgpu");
+      this.#glances = engine.useGlance(this.#code.glance ?? new Uint8Array());
       const gpu = device.kind === "webgpu" ? openedDevice() : null;
       if (image) await restored(engine, image);
       return { engine, gpu, device };
@@ -345,8 +348,19 @@ function isOfDevice({ code = "" }) {
   return code.startsWith("device") || code.startsWith("memory");
 }
 
-async function importCode({ module, wasm }) {
+async function importCode({ module, wasm, glance }) {
+  const looking = fetchGlance(glance);
   const { default: init, Engine, sha256, handles } = await import(module);
   const { memory } = await init({ module_or_path: wasm });
-  return { Engine, sha256, handles, memory, locations: { module, wasm } };
+  return { Engine, sha256, handles, memory, glance: await looking, locations: { module, wasm, glance } };
+}
+
+/** What looks for things in an image before there are prompts; null where it cannot be had. @param {string} url */
+async function fetchGlance(url) {
+  try {
+    const answer = await fetch(url);
+    return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : null;
+  } catch {
+    return null;
+  }
 }

@@ -78,6 +78,7 @@ export function createEngine({ store, viewport, toast, announce }) {
       listen(segmenter);
       store.setView({ busy: "", progress: null, device: segmenter.device, model: segmenter.model });
       announce("The engine is ready.");
+      if (!segmenter.model.glance) toast({ kind: "error", id: "glance", text: "Part of the engine (glance.bin) could not be fetched: masks are worse. Reload the page to try again." });
       if (source) await encode(source);
     } catch (error) {
       fail(error, "The model could not be loaded");

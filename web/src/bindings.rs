@@ -1,10 +1,13 @@
 //! What the worker sees: one class, [`Engine`], and a few functions.
 
+use std::sync::Arc;
+
 use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array, Uint8ClampedArray, Uint16Array, Uint32Array};
 use rmae_core::checkpoint::read_model;
 use rmae_core::exec::{Device, Precision};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::prompt::export::{CocoImage, CocoObject, SvgObject, coco_json, label_map, svg};
+use rmae_core::prompt::refine::Glance;
 use rmae_core::prompt::{
     Mask, ObjectPrompts, Prediction, Predictor, PredictorOptions, WorkingImage, WorkingImageBuilder,
 };
@@ -89,6 +92,15 @@ impl Engine {
         };
         let predictor = Predictor::new(&config, &weights, &device, PredictorOptions::default()).await?;
         Ok(Self { predictor, facts: ModelFacts::new(&config, &weights), incoming: None, read: None })
+    }
+
+    /// Takes the weights of the glance at images that come from now on; whether they are some.
+    #[wasm_bindgen(js_name = useGlance)]
+    pub fn use_glance(&mut self, bytes: &[u8]) -> bool {
+        let glance = Glance::read(bytes).map(Arc::new);
+        let some = glance.is_some();
+        self.predictor.set_glance(glance);
+        some
     }
 
     /// [`ModelFacts`] as JSON.

@@ -34,6 +34,7 @@ fn assemble(root: &Path, dist: &Path) -> Result<PathBuf> {
     // Trunk names both after their content; the package has a version for that.
     copy(&engine(dist, ".js")?, &package.join("rmae/rmae_web.js"))?;
     copy(&engine(dist, "_bg.wasm")?, &package.join("rmae/rmae_web_bg.wasm"))?;
+    copy(&dist.join("js/glance.bin"), &package.join("glance.bin"))?;
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&root.join(licence), &package.join(licence))?;
     }
@@ -69,12 +70,23 @@ mod tests {
     fn a_package_has_code_engine_and_licences_but_no_tests() {
         let root = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
         let sources = ["web/js/index.js", "web/js/test/a.test.mjs", "LICENSE-MIT", "LICENSE-APACHE"];
-        let built = ["dist/rmae-web-0a.js", "dist/rmae-web-0a_bg.wasm", "dist-npm/left-over.js"];
+        let built = [
+            "dist/rmae-web-0a.js",
+            "dist/rmae-web-0a_bg.wasm",
+            "dist/js/glance.bin",
+            "dist-npm/left-over.js",
+        ];
         sources.iter().chain(&built).for_each(|path| write(root.join(path)));
         let package = assemble(&root, &root.join("dist")).unwrap();
         let names: Vec<_> = files::list(&package).unwrap().into_iter().map(|file| file.url).collect();
-        let wanted =
-            ["LICENSE-APACHE", "LICENSE-MIT", "index.js", "rmae/rmae_web.js", "rmae/rmae_web_bg.wasm"];
+        let wanted = [
+            "LICENSE-APACHE",
+            "LICENSE-MIT",
+            "glance.bin",
+            "index.js",
+            "rmae/rmae_web.js",
+            "rmae/rmae_web_bg.wasm",
+        ];
         assert_eq!(names, wanted);
         write(root.join("dist/rmae-web-0b.js"));
         assert!(assemble(&root, &root.join("dist")).unwrap_err().to_string().contains("2 files"));

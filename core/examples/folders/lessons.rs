@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rmae_core::prompt::refine::prior::{CHANNELS, Lesson, Network, Row};
-use rmae_core::prompt::refine::{Earlier, RefineCache};
+use rmae_core::prompt::refine::{Earlier, Glance, RefineCache};
 use rmae_core::prompt::simulate::{Judged, Simulator, next_click};
 use rmae_core::prompt::{BoxPrompt, Mask, ObjectPrompts};
 
@@ -21,6 +21,8 @@ const CLICKS: usize = 10;
 const FURTHER: f64 = 0.75;
 /// Chance that what comes of a box is looked at once more.
 const AGAIN: f64 = 0.6;
+/// Of so many photos one is not glanced at, as a network must do without.
+const BLIND: usize = 10;
 /// Objects smaller than this part of the image are left out.
 const LEAST_SHARE: f32 = 0.004;
 
@@ -37,7 +39,7 @@ struct Photo {
 
 /// Up to `most` objects of the folders, `each` of a photo at most, in an order by chance.
 pub fn read(
-    folders: &[PathBuf], each: usize, most: usize, rng: &mut ChaCha8Rng,
+    folders: &[PathBuf], each: usize, most: usize, glance: Option<&Glance>, rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Object>, Failure> {
     let mut photos: Vec<Vec<Case>> = Vec::new();
     for folder in folders {
@@ -59,12 +61,15 @@ pub fn read(
         left -= photo.len();
         !photo.is_empty()
     });
-    let objects: Vec<Vec<Object>> =
-        photos.par_iter().map(|photo| objects(photo)).collect::<Result<_, _>>()?;
+    let objects: Vec<Vec<Object>> = photos
+        .par_iter()
+        .enumerate()
+        .map(|(at, photo)| objects(photo, glance.filter(|_| at % BLIND != 0)))
+        .collect::<Result<_, _>>()?;
     Ok(objects.into_iter().flatten().collect())
 }
 
-fn objects(cases: &[Case]) -> Result<Vec<Object>, Failure> {
+fn objects(cases: &[Case], glance: Option<&Glance>) -> Result<Vec<Object>, Failure> {
     let (mut photo, mut found) = (None, Vec::new());
     for case in cases {
         let (image, truth) = case.read()?;
@@ -73,7 +78,7 @@ fn objects(cases: &[Case]) -> Result<Vec<Object>, Failure> {
         if (mask.area() as f32) < LEAST_SHARE * (width * height) as f32 {
             continue;
         }
-        let photo = photo.get_or_insert_with(|| Arc::new(Photo { cache: RefineCache::new(&image) }));
+        let photo = photo.get_or_insert_with(|| Arc::new(Photo { cache: RefineCache::new(&image, glance) }));
         found.push(Object { photo: Arc::clone(photo), truth: truth.judgements, mask });
     }
     Ok(found)

@@ -1,11 +1,11 @@
 //! A request under way: the image it is about, where to look closer, and the mask that comes of it.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::options::{CropMode, PredictOptions};
 use super::predictor::Prediction;
-use super::refine::{Earlier, RefineCache, RefineInput, outline, refine, upscale};
+use super::refine::{Earlier, Glance, RefineCache, RefineInput, outline, refine, upscale};
 use super::trail::{Step, Trail};
 use super::view::View;
 use super::{Mask, ObjectPrompts, Rect, WorkingImage};
@@ -34,6 +34,7 @@ pub(super) struct Encoded {
 /// The image that is asked about.
 pub(super) struct Seen {
     pub(super) working: WorkingImage,
+    glance: Option<Arc<Glance>>,
     /// What refinement needs of the image, from when it is first needed.
     pub(super) cache: OnceLock<RefineCache>,
     pub(super) whole: Encoded,
@@ -52,12 +53,19 @@ impl std::fmt::Debug for Seen {
 }
 
 impl Seen {
-    pub(super) fn new(working: WorkingImage, whole: Encoded) -> Self {
-        Self { working, cache: OnceLock::new(), whole, crops: VecDeque::new(), trail: Trail::default() }
+    pub(super) fn new(working: WorkingImage, whole: Encoded, glance: Option<Arc<Glance>>) -> Self {
+        Self {
+            working,
+            glance,
+            cache: OnceLock::new(),
+            whole,
+            crops: VecDeque::new(),
+            trail: Trail::default(),
+        }
     }
 
     pub(super) fn refine_cache(&self) -> &RefineCache {
-        self.cache.get_or_init(|| RefineCache::new(&self.working))
+        self.cache.get_or_init(|| RefineCache::new(&self.working, self.glance.as_deref()))
     }
 }
 

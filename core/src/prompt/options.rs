@@ -1,8 +1,10 @@
 //! What a predictor can be asked for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::refine::RefineOptions;
+use super::refine::{Glance, RefineOptions};
 use super::region_map::MapRules;
 
 /// How an image that is no square becomes one.
@@ -17,7 +19,7 @@ pub enum Fit {
 }
 
 /// Settings of a predictor, fixed when it is made.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PredictorOptions {
     /// Side of the model's image, pixels; a multiple of the patch. None is that of training; with a
     /// larger one the position tables are interpolated, edges are finer, and an encode costs more.
@@ -26,6 +28,16 @@ pub struct PredictorOptions {
     pub fit: Fit,
     /// How prompts become patches.
     pub rules: MapRules,
+    /// What looks for things in an image before there are prompts; without it masks are worse. The
+    /// default is [`Glance::shipped`].
+    pub glance: Option<Arc<Glance>>,
+}
+
+impl Default for PredictorOptions {
+    fn default() -> Self {
+        let (fit, rules) = (Fit::default(), MapRules::default());
+        Self { side: None, fit, rules, glance: Glance::shipped() }
+    }
 }
 
 /// Whether a small object is looked at again, enlarged.

@@ -1,13 +1,14 @@
 //! One image, encoded once, and the masks of whatever is prompted on it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::asked::{Asked, Encoded, Look, Seen, at_full_size};
 use super::check::checked;
 use super::fill::fill_visible;
 use super::look::Looked;
 use super::options::{PredictOptions, PredictorOptions};
-use super::refine::{Earlier, Edges};
+use super::refine::{Earlier, Edges, Glance};
 use super::region_map::{Grid, RegionMap};
 use super::trail::{Step, steps};
 use super::view::View;
@@ -201,8 +202,13 @@ impl Predictor {
         let whole = self.encode(&working, view).await?;
         let (width, height) = working.full_size();
         let (working_width, working_height) = (working.width(), working.height());
-        self.seen = Some(Seen::new(working, whole));
+        self.seen = Some(Seen::new(working, whole, self.options.glance.clone()));
         Ok(ImageReport { width, height, working_width, working_height })
+    }
+
+    /// Looks at images with other eyes, or with none, from the next image on.
+    pub fn set_glance(&mut self, glance: Option<Arc<Glance>>) {
+        self.options.glance = glance;
     }
 
     /// Works out what refinement needs of the image, once; otherwise the first prediction does.

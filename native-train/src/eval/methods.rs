@@ -7,7 +7,7 @@ use image::RgbImage;
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::{Device, Tensors};
 use rmae_core::prompt::refine::{
-    Earlier, Edges, RefineCache, RefineInput, RefineOptions, Refined, refine, upscale,
+    Earlier, Edges, Glance, RefineCache, RefineInput, RefineOptions, Refined, refine, upscale,
 };
 use rmae_core::prompt::{
     CropMode, Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView, WorkingImage,
@@ -147,7 +147,9 @@ impl Rig {
         let seen = self.seen.as_mut().ok_or_else(no_image)?;
         let started = Instant::now();
         match method {
-            Method::Refinement => seen.cache = Some(RefineCache::new(&seen.working)),
+            Method::Refinement => {
+                seen.cache = Some(RefineCache::new(&seen.working, Glance::shipped().as_deref()));
+            }
             Method::Fh => seen.segments = Some(segments(&seen.image)?),
             Method::FillBox => {}
             Method::Model | Method::ModelAlone => return Ok(None),

@@ -2,6 +2,7 @@
 
 use super::super::WorkingImage;
 use super::colour::{Converter, Lab, Palette};
+use super::glance::{Glance, KIN, SEEN, Seen};
 use super::pyramid::{LEVELS, Level, levels};
 use super::scene::{Grain, SCENE, describe, grain};
 use super::superpixels::Superpixels;
@@ -30,6 +31,8 @@ pub struct RefineCache {
     /// Which colours of the palette a superpixel has and how often, in compressed rows.
     pub(super) colours: Vec<(u8, f32)>,
     pub(super) colour_starts: Vec<u32>,
+    /// What a glance at the photo saw at each superpixel, and what it is kin to; empty without one.
+    pub(super) glance: Vec<([f32; SEEN], [f32; KIN])>,
     /// The grain of each superpixel.
     pub(super) grain: Vec<Grain>,
     /// What the image says of each superpixel.
@@ -39,9 +42,9 @@ pub struct RefineCache {
 }
 
 impl RefineCache {
-    /// Works it all out; about as long as a dozen masks take.
+    /// Works it all out; about as long as a dozen masks take. Without a glance masks are worse.
     #[must_use]
-    pub fn new(image: &WorkingImage) -> Self {
+    pub fn new(image: &WorkingImage, glance: Option<&Glance>) -> Self {
         let (width, height, rgb) = (image.width(), image.height(), image.data());
         let pixels = (width * height).max(1);
         let factor = (pixels as f32 / REDUCED_PIXELS as f32).sqrt().ceil().max(1.0) as usize;
@@ -54,6 +57,16 @@ impl RefineCache {
         let columns = reduced.width;
         let (scene, levels) = (Vec::new(), levels(&superpixels));
         let grain = grain(&superpixels, &lab, columns);
+        let seen = glance.map(|glance| glance.look(image));
+        let sides = [columns, reduced.height].map(|side| side.max(1) as f32);
+        let at = |seen: &Seen| {
+            let places = superpixels
+                .patches
+                .iter()
+                .map(|patch| [0, 1].map(|side: usize| patch.centre[side] / sides[side]));
+            places.map(|place| seen.at(place)).collect()
+        };
+        let glance = seen.as_ref().map(at).unwrap_or_default();
         let mut cache = Self {
             width,
             height,
@@ -64,6 +77,7 @@ impl RefineCache {
             palette,
             colours,
             colour_starts,
+            glance,
             grain,
             scene,
             levels,
@@ -98,6 +112,17 @@ impl RefineCache {
         let sums = (object.iter().sum::<f32>().max(1.0), rest.iter().sum::<f32>().max(1.0));
         let odds = |(o, r): (&f32, &f32)| ((o / sums.0 + RARE) / (r / sums.1 + RARE)).ln();
         object.iter().zip(&rest).map(odds).collect()
+    }
+
+    /// The lowest and the highest column and row of some superpixels; infinite where there are none.
+    pub(super) fn extent(&self, among: impl Fn(usize) -> bool) -> [[f32; 2]; 2] {
+        let mut ends = [[f32::INFINITY, f32::NEG_INFINITY]; 2];
+        for (_, patch) in self.superpixels.patches.iter().enumerate().filter(|(at, _)| among(*at)) {
+            for (ends, place) in ends.iter_mut().zip(patch.centre) {
+                *ends = [ends[0].min(place), ends[1].max(place)];
+            }
+        }
+        ends
     }
 
     /// The superpixel that holds a pixel of the image.

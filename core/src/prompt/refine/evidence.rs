@@ -3,12 +3,13 @@
 use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::geodesic::Ways;
+use super::glance::KIN;
 use super::scene::{Grain, SCENE, odds};
 use super::solve::{Earlier, Seed, Seeds};
 use super::superpixels::Patch;
 
 /// Numbers that depend on the prompts.
-const SAID: usize = 40;
+const SAID: usize = 43;
 /// Numbers for each superpixel.
 pub const FEATURES: usize = SCENE + SAID;
 /// The last ones are what the logits say: 0 without logits.
@@ -87,13 +88,7 @@ impl Correction {
 
 /// The lowest and the highest column and row of what is inside; none where nothing is.
 fn reach(cache: &RefineCache, earlier: &Earlier) -> Option<[[f32; 2]; 2]> {
-    let mut ends = [[f32::INFINITY, f32::NEG_INFINITY]; 2];
-    let inside = cache.superpixels.patches.iter().zip(&earlier.0).filter(|(_, inside)| **inside);
-    for (patch, _) in inside {
-        for (ends, place) in ends.iter_mut().zip(patch.centre) {
-            *ends = [ends[0].min(place), ends[1].max(place)];
-        }
-    }
+    let ends = cache.extent(|at| earlier.share(at) > 0.0);
     ends[0][0].is_finite().then_some(ends)
 }
 
@@ -102,6 +97,17 @@ struct Mark {
     place: [f32; 2],
     colour: Lab,
     grain: Grain,
+    kin: [f32; KIN],
+}
+
+/// Squared distance beyond which nothing is kin.
+const FARTHEST: f32 = 16.0;
+
+/// How much a superpixel is kin to the most similar of marks: 1 to -3; 0 where nobody looked.
+fn kin(cache: &RefineCache, marks: &[Mark], at: usize) -> f32 {
+    let Some((_, here)) = cache.glance.get(at) else { return 0.0 };
+    let away = |mark: &Mark| here.iter().zip(&mark.kin).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+    1.0 - 4.0 / FARTHEST * marks.iter().map(away).fold(FARTHEST, f32::min)
 }
 
 /// Logarithm of a way's length.
@@ -125,6 +131,7 @@ impl Evidence {
         let steps = [inside().collect::<Vec<_>>(), outside().collect()]
             .map(|seeds: Vec<usize>| Ways::lowest(superpixels, seeds.into_iter()).distance);
         let (positive, negative) = (marks(cache, &seeds.positive), marks(cache, &seeds.negative));
+        let beyond = marks(cache, &outside().map(|at| at as u32).collect::<Vec<_>>());
         let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
         let correction = Correction::new(cache, seeds, said.earlier);
         let frame = Frame::new(cache, seeds, boxed);
@@ -178,6 +185,9 @@ impl Evidence {
                 b1,
                 near.grain,
                 far.grain,
+                kin(cache, &positive, at),
+                kin(cache, &negative, at),
+                if boxed { kin(cache, &beyond, at) } else { 0.0 },
                 said.logits.get(at).map_or(0.0, |logit| 0.4 * said.trust * logit),
                 if said.logits.is_empty() { 0.0 } else { said.trust },
             ];
@@ -211,7 +221,8 @@ fn marks(cache: &RefineCache, patches: &[u32]) -> Vec<Mark> {
     let every = patches.len().div_ceil(MOST_MARKS).max(1);
     let mark = |&at: &u32| {
         let patch = &cache.superpixels.patches[at as usize];
-        Mark { place: patch.centre, colour: patch.colour, grain: cache.grain[at as usize] }
+        let kin = cache.glance.get(at as usize).map_or([0.0; KIN], |(_, kin)| *kin);
+        Mark { place: patch.centre, colour: patch.colour, grain: cache.grain[at as usize], kin }
     };
     patches.iter().step_by(every).map(mark).collect()
 }

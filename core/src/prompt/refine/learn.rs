@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_the_slope_of_the_loss() {
-        let cache = RefineCache::new(&image());
+        let cache = RefineCache::new(&image(), None);
         let earlier = earlier(&cache);
         let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
         let mut network = network();
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn the_mask_of_a_lesson_obeys_the_prompts() {
-        let cache = RefineCache::new(&image());
+        let cache = RefineCache::new(&image(), None);
         let earlier = earlier(&cache);
         let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
         let (_, mask) = lesson.decided(&vec![0.0; cache.superpixels.len()]);

@@ -16,6 +16,7 @@ mod constraints;
 mod evidence;
 mod field;
 mod geodesic;
+mod glance;
 mod guided;
 mod learn;
 mod maxflow;
@@ -33,6 +34,7 @@ mod weights;
 use serde::{Deserialize, Serialize};
 
 pub use cache::RefineCache;
+pub use glance::Glance;
 pub use solve::Earlier;
 pub use upscale::upscale;
 pub use weights::RefineWeights;

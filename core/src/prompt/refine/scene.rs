@@ -5,10 +5,12 @@ use super::RefineCache;
 use super::colour::{Lab, distance2};
 use super::evidence::{log, step};
 use super::geodesic::Ways;
+use super::glance::SEEN;
 use super::superpixels::Superpixels;
 
-/// Numbers for each superpixel.
-pub(super) const SCENE: usize = 20;
+/// Numbers for each superpixel: of colours and places, whether there was a glance, and what it saw.
+pub(super) const SCENE: usize = PLAIN + 1 + SEEN;
+const PLAIN: usize = 20;
 
 /// How much lightness changes across and down, and colour either way, as logarithms of means.
 pub(super) type Grain = [f32; 3];
@@ -92,7 +94,7 @@ pub(super) fn describe(cache: &RefineCache, lab: &[Lab]) -> Vec<[f32; SCENE]> {
         let length: f32 = around.iter().map(|touch| touch.length).sum();
         let contrast: f32 = around.iter().map(|touch| touch.length * touch.difference).sum();
         let [first, second, last] = from_sides[at].map(log);
-        [
+        let plain: [f32; PLAIN] = [
             first,
             second,
             last,
@@ -113,7 +115,14 @@ pub(super) fn describe(cache: &RefineCache, lab: &[Lab]) -> Vec<[f32; SCENE]> {
             cache.grain[at][0],
             cache.grain[at][1],
             cache.grain[at][2],
-        ]
+        ];
+        let mut all = [0.0; SCENE];
+        all[..PLAIN].copy_from_slice(&plain);
+        if let Some((seen, _)) = cache.glance.get(at) {
+            all[PLAIN] = 1.0;
+            all[PLAIN + 1..].copy_from_slice(seen);
+        }
+        all
     };
     (0..patches.len()).map(numbers).collect()
 }

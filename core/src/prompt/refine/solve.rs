@@ -150,6 +150,16 @@ pub(super) struct Solution {
     pub(super) expected: f32,
 }
 
+/// What is known between two cuts.
+struct Guess {
+    odds: Vec<f32>,
+    /// How likely every superpixel is inside.
+    inside: Vec<f32>,
+    /// How much the colours of the palette speak for it.
+    colours: Vec<f32>,
+    labels: Vec<bool>,
+}
+
 impl Solver<'_> {
     /// What prior, logits and colours say together.
     pub(super) fn solve(&self, granularity: f32) -> Solution {
@@ -161,26 +171,36 @@ impl Solver<'_> {
     pub(super) fn decide(&self, odds: &[f32], ways: Option<&Ways>, granularity: f32) -> Solution {
         let likely = self.likely(odds);
         let bias = self.bias(odds, granularity);
-        let mut odds: Vec<f32> = odds.iter().map(|odds| odds + bias).collect();
+        let mut guess = self.first_guess(odds.iter().map(|odds| odds + bias).collect());
+        guess.labels = self.cut(&guess, ways);
+        for _ in 1..self.weights.rounds {
+            self.learn(&mut guess);
+            guess.labels = self.cut(&guess, ways);
+        }
+        for _ in 0..self.weights.tight_rounds {
+            self.learn(&mut guess);
+            if !self.boxed || !self.reach(&mut guess) {
+                break;
+            }
+            guess.labels = self.cut(&guess, ways);
+        }
+        let expected = self.expected(&likely, &guess.labels);
+        Solution { labels: guess.labels, colours: guess.colours, expected }
+    }
+
+    fn first_guess(&self, odds: Vec<f32>) -> Guess {
         let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds)).collect();
         self.fix(&mut inside);
-        let mut colours = self.cache.palette_odds(|at| inside[at]);
-        let mut labels = self.cut(&odds, &colours, ways);
-        for round in 1..self.weights.rounds + self.weights.tight_rounds {
-            for (value, &label) in inside.iter_mut().zip(&labels) {
-                *value = if label { 0.5 + 0.5 * *value } else { 0.5 * *value };
-            }
-            colours = self.cache.palette_odds(|at| inside[at]);
-            if round >= self.weights.rounds {
-                if !self.boxed || !self.reach(&mut odds, &labels, &colours, &mut inside) {
-                    break;
-                }
-                colours = self.cache.palette_odds(|at| inside[at]);
-            }
-            labels = self.cut(&odds, &colours, ways);
+        let colours = self.cache.palette_odds(|at| inside[at]);
+        Guess { odds, inside, colours, labels: vec![] }
+    }
+
+    /// Learns the colours of what the last cut found.
+    fn learn(&self, guess: &mut Guess) {
+        for (value, &label) in guess.inside.iter_mut().zip(&guess.labels) {
+            *value = if label { 0.5 + 0.5 * *value } else { 0.5 * *value };
         }
-        let expected = self.expected(&likely, &labels);
-        Solution { labels, colours, expected }
+        guess.colours = self.cache.palette_odds(|at| guess.inside[at]);
     }
 
     /// What to add to log odds so that the area that is to be expected grows as granularity asks: a
@@ -221,16 +241,18 @@ impl Solver<'_> {
     }
 
     /// Makes the ways to sides of the box that are not reached likely; whether there are any.
-    fn reach(&self, odds: &mut [f32], labels: &[bool], colours: &[f32], inside: &mut [f32]) -> bool {
-        let all = (0..).zip(odds.iter());
-        let all: Vec<f32> =
-            all.map(|(at, odds)| odds + self.weights.colour * self.cache.mean_odds(at, colours)).collect();
+    fn reach(&self, guess: &mut Guess) -> bool {
+        let all = (0..).zip(&guess.odds);
+        let all: Vec<f32> = all
+            .map(|(at, odds)| odds + self.weights.colour * self.cache.mean_odds(at, &guess.colours))
+            .collect();
         let tight = Tight { cache: self.cache, seeds: self.seeds, limit: self.weights.tight };
-        let missing = tight.missing(labels, &all);
+        let missing = tight.missing(&guess.labels, &all);
         for &at in &missing {
-            odds[at] += self.weights.tight_odds;
-            inside[at] = 1.0;
+            guess.odds[at] += self.weights.tight_odds;
+            guess.inside[at] = 1.0;
         }
+        guess.colours = self.cache.palette_odds(|at| guess.inside[at]);
         !missing.is_empty()
     }
 
@@ -258,13 +280,14 @@ impl Solver<'_> {
         (odds, evidence.ways)
     }
 
-    fn cut(&self, odds: &[f32], colours: &[f32], tree: Option<&Ways>) -> Vec<bool> {
+    fn cut(&self, guess: &Guess, tree: Option<&Ways>) -> Vec<bool> {
         let superpixels = &self.cache.superpixels;
         let mut network = Network::default();
         network.reset(superpixels.len());
         let scale = UNIT / (self.cache.step * self.cache.step);
         for (at, patch) in superpixels.patches.iter().enumerate() {
-            let cost = patch.area * (odds[at] + self.weights.colour * self.cache.mean_odds(at, colours));
+            let cost = patch.area
+                * (guess.odds[at] + self.weights.colour * self.cache.mean_odds(at, &guess.colours));
             let cost = match self.seeds.known[at] {
                 Seed::Free => (cost * scale).clamp(-0.5 * CERTAIN, 0.5 * CERTAIN),
                 Seed::Inside => UNIT * CERTAIN,

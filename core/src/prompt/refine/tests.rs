@@ -46,7 +46,7 @@ struct Scene {
 
 impl Scene {
     fn new(image: WorkingImage) -> Self {
-        let cache = RefineCache::new(&image);
+        let cache = RefineCache::new(&image, None);
         Self { image, cache }
     }
 

@@ -20,23 +20,12 @@ pub(super) struct Tight<'a> {
     pub(super) limit: f32,
 }
 
-/// Where superpixels that are inside, or may be, lie: lowest and highest column and row.
-fn extent(cache: &RefineCache, within: impl Fn(usize) -> bool) -> [[f32; 2]; 2] {
-    let mut ends = [[f32::INFINITY, f32::NEG_INFINITY]; 2];
-    for (_, patch) in cache.superpixels.patches.iter().enumerate().filter(|(at, _)| within(*at)) {
-        for (ends, place) in ends.iter_mut().zip(patch.centre) {
-            *ends = [ends[0].min(place), ends[1].max(place)];
-        }
-    }
-    ends
-}
-
 impl Tight<'_> {
     /// Superpixels on the ways to sides that are not reached. `odds` are those of being inside.
     pub(super) fn missing(&self, labels: &[bool], odds: &[f32]) -> Vec<usize> {
         let cost: Vec<f32> = odds.iter().map(|odds| (-odds).exp().ln_1p() + STEP).collect();
-        let frame = extent(self.cache, |at| self.seeds.known[at] != Seed::Outside);
-        let found = extent(self.cache, |at| labels[at]);
+        let frame = self.cache.extent(|at| self.seeds.known[at] != Seed::Outside);
+        let found = self.cache.extent(|at| labels[at]);
         if !found[0][0].is_finite() {
             return vec![];
         }
@@ -103,7 +92,7 @@ mod tests {
     fn missing(odds: f32, limit: f32) -> (RefineCache, Vec<usize>) {
         let data: Vec<u8> = (0..SIDE * SIDE).flat_map(|at| [(at % 7) as u8 * 5; 3]).collect();
         let image = WorkingImage::from_rgb(RgbView::new(SIDE, SIDE, &data).unwrap()).unwrap();
-        let cache = RefineCache::new(&image);
+        let cache = RefineCache::new(&image, None);
         let boxes = vec![BoxPrompt { x0: 20.0, y0: 20.0, x1: 100.0, y1: 100.0 }];
         let prompts = ObjectPrompts { boxes, ..ObjectPrompts::default() };
         let seeds = Seeds::new(&cache, &Constraints::new(&prompts, SIDE, SIDE));
