@@ -22,14 +22,14 @@ use rmae_core::exec::{Device, Precision};
 use rmae_core::prompt::refine::{
     Earlier, Edges, Glance, RefineCache, RefineInput, RefineOptions, RefineWeights, Refined, refine_with,
 };
-use rmae_core::prompt::{Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, WorkingImage};
+use rmae_core::prompt::{
+    ALIKE, GRANULARITIES, Mask, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, WorkingImage,
+};
 
 use folders::{Case, Failure, Truth, cases};
 
 /// Loss of overlap from which on a click counts as one that lowers it.
 const FALL: f64 = 0.02;
-/// Of the masks to choose from.
-const GRANULARITIES: [f32; 5] = [-0.7, -0.35, 0.0, 0.35, 0.7];
 
 struct Arguments {
     folders: Vec<PathBuf>,
@@ -215,7 +215,7 @@ impl Scene<'_> {
             let input =
                 RefineInput { image, cache, logits: &[], side: 0, area, prompts, granularity, earlier: None };
             let mask = refine_with(&input, &self.arguments.options, self.weights).mask;
-            if masks.last().is_none_or(|last| last.overlap(&mask) <= 0.9) {
+            if masks.last().is_none_or(|last| last.overlap(&mask) <= ALIKE) {
                 masks.push(mask);
             }
         }

@@ -4,7 +4,7 @@
 import { choose, openedDevice, probe } from "./device.js";
 import { failure, throwIfAborted } from "./errors.js";
 import { decode, stream } from "./pixels.js";
-import { checkKind, getWeights } from "./weights.js";
+import { checkKind, download, getWeights } from "./weights.js";
 
 /** Losses within this many milliseconds are one trouble: WebGPU is tried once more, then the CPU. */
 const SAME_TROUBLE_MS = 120_000;
@@ -348,19 +348,14 @@ function isOfDevice({ code = "" }) {
   return code.startsWith("device") || code.startsWith("memory");
 }
 
-async function importCode({ module, wasm, glance }) {
-  const looking = fetchGlance(glance);
+async function importCode({ module, wasm, glance, stallTimeout }) {
+  const looking = fetchGlance(glance, stallTimeout);
   const { default: init, Engine, sha256, handles } = await import(module);
   const { memory } = await init({ module_or_path: wasm });
   return { Engine, sha256, handles, memory, glance: await looking, locations: { module, wasm, glance } };
 }
 
-/** What looks for things in an image before there are prompts; null where it cannot be had. @param {string} url */
-async function fetchGlance(url) {
-  try {
-    const answer = await fetch(url);
-    return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : null;
-  } catch {
-    return null;
-  }
+/** What looks for things in an image before there are prompts; null where it cannot be had. */
+function fetchGlance(url, stallTimeout) {
+  return download({ url, stallTimeout }).catch(() => null);
 }

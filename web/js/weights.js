@@ -79,7 +79,7 @@ async function sha256(bytes, { digest }) {
 // --- network ---
 
 /** Every byte of the file, in up to three tries that each go on where the one before was cut off. */
-async function download(order, fresh, progress) {
+export async function download(order, fresh = false, progress = (_) => {}) {
   const state = { parts: [], loaded: 0, total: undefined, validator: undefined, best: 0 };
   for (let failed = 0; ; ) {
     const before = state.best;

@@ -67,7 +67,8 @@ fn describe(file: &PageFile) -> Result<Value> {
     Ok(json!({ "url": file.url, "bytes": content.len(), "sha256": sha256 }))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// In hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -3,8 +3,7 @@
 //!
 //! It can be stopped and started again at any time: each stage goes on where it was.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::toolbox::Toolbox;
 
 /// Flags of `cargo xtask train-demo-model`.
@@ -45,11 +45,15 @@ pub(crate) struct TrainDemoArgs {
     #[arg(long, default_value = "auto")]
     device: String,
     /// Most megabytes (10⁶ bytes) of a file in `parts/`
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
-    part_mb: u64,
+    #[arg(long, default_value_t = 15, value_parser = positive)]
+    part_mb: usize,
     /// Options of `rmae` for both trainings, e.g. `-- --seed 1`
     #[arg(last = true)]
     passed_on: Vec<String>,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "must be a number of at least 1".into())
 }
 
 /// Runs every stage that is not done.
@@ -128,12 +132,9 @@ fn tune(args: &TrainDemoArgs, out: &Path) -> Result<Vec<String>> {
 /// Starts a run, or goes on with it where there is a checkpoint; one that is done ends at once.
 fn train(tools: &Toolbox, args: &TrainDemoArgs, name: &str, run: &Path, arguments: &[String]) -> Result<()> {
     println!("\n=== {name} ===");
-    let folder = run.display().to_string();
-    let mut all = if begun(run) { words(&[&arguments[0], "--resume"]) } else { arguments.to_vec() };
-    if !begun(run) {
-        all.extend(args.passed_on.iter().cloned());
-    }
-    all.extend(["--out".into(), folder]);
+    let mut all =
+        if begun(run) { words(&[&arguments[0], "--resume"]) } else { [arguments, &args.passed_on].concat() };
+    all.extend(["--out".into(), run.display().to_string()]);
     rmae(tools, args, &all)
 }
 
@@ -153,7 +154,7 @@ fn rmae(tools: &Toolbox, args: &TrainDemoArgs, arguments: &[impl AsRef<str>]) ->
 /// Writes what the page reads of weights before it fetches them.
 fn describe(model: &Path, preset: &str) -> Result<()> {
     let content = fs::read(model).with_context(|| format!("reading {}", model.display()))?;
-    let sha256: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = files::hex(&Sha256::digest(&content));
     let file = model.file_name().unwrap_or_default().to_string_lossy();
     let name = format!("R-MAE {}{}", preset[..1].to_uppercase(), &preset[1..]);
     let card = json!({ "file": file, "bytes": content.len(), "sha256": sha256, "name": name });
@@ -179,26 +180,21 @@ fn measure(tools: &Toolbox, args: &TrainDemoArgs, out: &Path, model: &str) -> Re
 }
 
 /// Splits a file into `NAME.000`, `NAME.001`, … of at most `most` bytes; `cat NAME.*` makes it whole.
-fn split(file: &Path, into: &Path, most: u64) -> Result<usize> {
+fn split(file: &Path, into: &Path, most: usize) -> Result<usize> {
     if into.exists() {
         fs::remove_dir_all(into).with_context(|| format!("emptying {}", into.display()))?;
     }
     fs::create_dir_all(into).with_context(|| format!("making {}", into.display()))?;
     let name = file.file_name().context("weights without a name")?.to_string_lossy().into_owned();
-    let mut whole = File::open(file).with_context(|| format!("reading {}", file.display()))?;
-    for part in 0.. {
-        let mut bytes = Vec::new();
-        Read::by_ref(&mut whole).take(most).read_to_end(&mut bytes)?;
-        if bytes.is_empty() {
-            ensure!(part > 0, "{} is empty", file.display());
-            return Ok(part);
-        }
-        let to = into.join(format!("{name}.{part:03}"));
-        File::create(&to)
-            .and_then(|mut to| to.write_all(&bytes))
-            .with_context(|| format!("writing {}", to.display()))?;
+    let content = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    ensure!(!content.is_empty(), "{} is empty", file.display());
+    let parts = content.chunks(most);
+    let count = parts.len();
+    for (at, part) in parts.enumerate() {
+        let to = into.join(format!("{name}.{at:03}"));
+        fs::write(&to, part).with_context(|| format!("writing {}", to.display()))?;
     }
-    Ok(0)
+    Ok(count)
 }
 
 #[cfg(test)]

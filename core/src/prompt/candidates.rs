@@ -7,9 +7,9 @@ use super::{Mask, ObjectPrompts};
 use crate::error::Result;
 
 /// Granularities that are tried, from a part to the whole thing.
-const TRIED: [f32; 5] = [-0.7, -0.35, 0.0, 0.35, 0.7];
-/// Two masks that overlap more than this are one.
-const SAME: f64 = 0.9;
+pub const GRANULARITIES: [f32; 5] = [-0.7, -0.35, 0.0, 0.35, 0.7];
+/// Two masks that overlap (intersection over union) more than this are no choice.
+pub const ALIKE: f64 = 0.9;
 
 /// One of several masks for the same prompts.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ impl Predictor {
         let look = Look { logits, area: asked.seen.whole.view.area() };
         let look = self.closer(object, look, asked).await?;
         let mut kept: Vec<Candidate> = Vec::new();
-        for granularity in TRIED {
+        for granularity in GRANULARITIES {
             asked.options.granularity = granularity;
             let (step, earlier) = self.before(object, asked).await?;
             let prediction = asked.finish(object, look.clone(), self.config.img_size, (step, earlier));
@@ -66,5 +66,5 @@ impl Predictor {
 }
 
 fn alike(a: &Mask, b: &Mask) -> bool {
-    a.overlap(b) > SAME
+    a.overlap(b) > ALIKE
 }

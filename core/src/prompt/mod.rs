@@ -22,7 +22,7 @@ mod trail;
 mod view;
 mod working_image;
 
-pub use candidates::Candidate;
+pub use candidates::{ALIKE, Candidate, GRANULARITIES};
 pub use geometry::Rect;
 pub use look::AttentionMap;
 pub use mask::Mask;

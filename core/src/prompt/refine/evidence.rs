@@ -131,7 +131,8 @@ impl Evidence {
         let steps = [inside().collect::<Vec<_>>(), outside().collect()]
             .map(|seeds: Vec<usize>| Ways::lowest(superpixels, seeds.into_iter()).distance);
         let (positive, negative) = (marks(cache, &seeds.positive), marks(cache, &seeds.negative));
-        let beyond = marks(cache, &outside().map(|at| at as u32).collect::<Vec<_>>());
+        let beyond: Vec<u32> = outside().filter(|_| boxed).map(|at| at as u32).collect();
+        let beyond = marks(cache, &beyond);
         let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
         let correction = Correction::new(cache, seeds, said.earlier);
         let frame = Frame::new(cache, seeds, boxed);
@@ -292,5 +293,28 @@ impl Frame {
             let away = (place[side] - self.middle[side]).abs() / self.half[side];
             if away.is_finite() { away.min(3.0) } else { 3.0 }
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::super::{RgbView, WorkingImage};
+    use super::super::glance::SEEN;
+    use super::*;
+
+    #[test]
+    fn kin_is_who_lies_near_a_mark() {
+        let data: Vec<u8> = (0..60 * 60 * 3).map(|at| (at * 7 % 251) as u8).collect();
+        let image = WorkingImage::from_rgb(RgbView::new(60, 60, &data).unwrap()).unwrap();
+        let mut cache = RefineCache::new(&image, None);
+        assert_eq!(kin(&cache, &marks(&cache, &[0]), 0), 0.0, "nobody looked");
+        cache.glance = vec![([0.0; SEEN], [0.0; KIN]); cache.superpixels.len()];
+        cache.glance[5].1[0] = 2.0;
+        cache.glance[6].1[0] = 9.0;
+        let near = marks(&cache, &[0]);
+        assert_eq!([0, 5, 6].map(|at| kin(&cache, &near, at)), [1.0, 0.0, -3.0]);
+        assert_eq!(kin(&cache, &marks(&cache, &[0, 6]), 6), 1.0, "the most similar mark counts");
+        assert_eq!(kin(&cache, &[], 0), -3.0);
     }
 }

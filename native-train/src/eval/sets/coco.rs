@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rmae_core::prompt::simulate::Judged;
 use rmae_core::regions::Rle;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::polygon::fill;
 use super::{Case, LEAST_PIXELS, Set, Source, entries, name, stem};
@@ -79,23 +80,33 @@ impl Outline {
     }
 }
 
-/// `instances*.json` of a folder, or of its `annotations/`.
-pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let instances =
-        |path: &PathBuf| path.extension().is_some_and(|e| e == "json") && stem(path).starts_with("instances");
-    let mut found: Vec<PathBuf> = entries(dir)?.into_iter().filter(instances).collect();
+/// `KIND*.json` of a folder and of its `annotations/`.
+pub(super) fn files(dir: &Path, kind: &str) -> Result<Vec<PathBuf>, DataError> {
+    let mut found: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_of(path, kind)).collect();
     let annotations = dir.join("annotations");
     if annotations.is_dir() {
-        found.extend(entries(&annotations)?.into_iter().filter(instances));
+        found.extend(entries(&annotations)?.into_iter().filter(|path| is_of(path, kind)));
     }
     Ok(found)
 }
 
-pub(super) fn read(file: &Path) -> Result<Set, DataError> {
-    let wrong = |reason: String| DataError::Set { path: file.into(), reason };
+/// Whether a file's name says that it is of a kind.
+pub(super) fn is_of(path: &Path, kind: &str) -> bool {
+    path.extension().is_some_and(|e| e == "json") && stem(path).starts_with(kind)
+}
+
+/// Reads a file of COCO's, which is `what`.
+pub(super) fn parse<T: DeserializeOwned>(file: &Path, what: &str) -> Result<T, DataError> {
     let text = fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
-    let read: Instances =
-        serde_json::from_str(&text).map_err(|e| wrong(format!("is no COCO file of instances: {e}")))?;
+    let wrong = |e| DataError::Set { path: file.into(), reason: format!("is no COCO {what}: {e}") };
+    serde_json::from_str(&text).map_err(wrong)
+}
+
+/// How the names of such files begin.
+pub(super) const KIND: &str = "instances";
+
+pub(super) fn read(file: &Path) -> Result<Set, DataError> {
+    let read: Instances = parse(file, "file of instances")?;
     let group = file.parent().map(name).unwrap_or_default();
     let mut set = Set { name: stem(file), group, cases: vec![], problems: vec![] };
     let mut by_image: HashMap<u64, Vec<Annotation>> = HashMap::new();
@@ -104,7 +115,7 @@ pub(super) fn read(file: &Path) -> Result<Set, DataError> {
     }
     for image in read.images {
         let Some(annotations) = by_image.remove(&image.id) else { continue };
-        let Some(path) = photo(file, "instances", &image.file_name) else {
+        let Some(path) = photo(file, KIND, &image.file_name) else {
             let reason =
                 format!("no such photo beside {}, in its images/ or its split's folder", file.display());
             set.problems.push(SkippedImage { path: image.file_name.into(), reason });

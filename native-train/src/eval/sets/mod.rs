@@ -141,7 +141,11 @@ pub fn find(places: &[PathBuf]) -> Result<Vec<Set>, DataError> {
 fn of(place: &Path) -> Result<Vec<Set>, DataError> {
     let kind = fs::metadata(place).map_err(|e| DataError::io(place, e))?;
     if !kind.is_dir() {
-        return Ok(vec![if panoptic::is_one(place) { panoptic::read(place)? } else { coco::read(place)? }]);
+        return Ok(vec![if coco::is_of(place, panoptic::KIND) {
+            panoptic::read(place)?
+        } else {
+            coco::read(place)?
+        }]);
     }
     if folder::fits(place) {
         return Ok(vec![folder::read(place, name(place))?]);
@@ -149,11 +153,11 @@ fn of(place: &Path) -> Result<Vec<Set>, DataError> {
     if bsds::fits(place) {
         return bsds::read(place);
     }
-    let files = coco::files(place)?;
+    let files = coco::files(place, coco::KIND)?;
     if !files.is_empty() {
         return files.iter().map(|file| coco::read(file)).collect();
     }
-    let files = panoptic::files(place)?;
+    let files = coco::files(place, panoptic::KIND)?;
     if !files.is_empty() {
         return files.iter().map(|file| panoptic::read(file)).collect();
     }

@@ -2,13 +2,12 @@
 //! Things are objects, stuff (sky, grass) and crowds are not; what no segment has is not judged.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rmae_core::prompt::simulate::Judged;
 use serde::Deserialize;
 
-use super::{Case, LEAST_PIXELS, Set, Source, coco, entries, name, stem};
+use super::{Case, LEAST_PIXELS, Set, Source, coco, name, stem};
 use crate::data::{DataError, SkippedImage, decode};
 
 #[derive(Deserialize)]
@@ -50,25 +49,11 @@ fn yes() -> u8 {
     1
 }
 
-/// `panoptic*.json` of a folder, or of its `annotations/`.
-pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = vec![];
-    for dir in [dir.to_path_buf(), dir.join("annotations")].iter().filter(|dir| dir.is_dir()) {
-        found.extend(entries(dir)?.into_iter().filter(|path| is_one(path)));
-    }
-    Ok(found)
-}
-
-/// Whether a file's name says that it is of this form.
-pub(super) fn is_one(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "json") && stem(path).starts_with("panoptic")
-}
+/// How the names of such files begin.
+pub(super) const KIND: &str = "panoptic";
 
 pub(super) fn read(file: &Path) -> Result<Set, DataError> {
-    let wrong = |reason: String| DataError::Set { path: file.into(), reason };
-    let text = fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
-    let read: Panoptic =
-        serde_json::from_str(&text).map_err(|e| wrong(format!("is no COCO panoptic file: {e}")))?;
+    let read: Panoptic = coco::parse(file, "panoptic file")?;
     let things: HashSet<u64> = read.categories.iter().filter(|c| c.isthing != 0).map(|c| c.id).collect();
     let names: HashMap<u64, String> =
         read.images.into_iter().map(|image| (image.id, image.file_name)).collect();
@@ -91,7 +76,7 @@ fn cases(file: &Path, names: &HashMap<u64, String>, annotation: &Annotation) -> 
         path: file.into(),
         reason: format!("no {what} beside it, in a folder of its name, or in images/"),
     };
-    let photo = names.get(&annotation.image_id).and_then(|name| coco::photo(file, "panoptic", name));
+    let photo = names.get(&annotation.image_id).and_then(|name| coco::photo(file, KIND, name));
     let photo = photo.ok_or_else(|| missing("photo of this annotation"))?;
     let map = map(file, &annotation.file_name).ok_or_else(|| missing("map of segments"))?;
     let mut areas = BTreeMap::<u32, usize>::new();
@@ -109,7 +94,7 @@ fn cases(file: &Path, names: &HashMap<u64, String>, annotation: &Annotation) -> 
 /// Where a map of `dir/panoptic_val2017.json` lies: in a folder of that name, or in `panoptic/`.
 fn map(file: &Path, name: &str) -> Option<PathBuf> {
     let beside = file.parent()?;
-    let folders = [beside.join(stem(file)), beside.join("panoptic"), beside.to_path_buf()];
+    let folders = [beside.join(stem(file)), beside.join(KIND), beside.to_path_buf()];
     folders.into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
