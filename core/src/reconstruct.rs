@@ -237,12 +237,16 @@ fn visible(ids: &[u32], kept: usize) -> Vec<bool> {
 pub fn unpatchify(patches: &[f32], channels: usize, side: usize, patch: usize) -> Vec<f32> {
     let grid = side / patch;
     let mut image = vec![0.0; channels * side * side];
-    for (at, value) in patches.iter().enumerate() {
-        let (c, rest) = (at % channels, at / channels);
-        let (column, rest) = (rest % patch, rest / patch);
-        let (row, l) = (rest % patch, rest / patch);
-        let (x, y) = (l % grid * patch + column, l / grid * patch + row);
-        image[(c * side + y) * side + x] = *value;
+    // A row of a patch at a time: a division for each element cost as much as the decoder's last layer.
+    for (at, from) in patches.chunks_exact(patch * channels).enumerate() {
+        let (l, row) = (at / patch, at % patch);
+        let start = (l / grid * patch + row) * side + l % grid * patch;
+        for c in 0..channels {
+            let to = &mut image[c * side * side + start..][..patch];
+            for (column, to) in to.iter_mut().enumerate() {
+                *to = from[column * channels + c];
+            }
+        }
     }
     image
 }

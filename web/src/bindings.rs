@@ -335,8 +335,7 @@ fn result(prediction: Prediction, (width, height): (usize, usize), with_logits: 
         let (right, bottom) = (f64::from(b.x + b.width) * across, f64::from(b.y + b.height) * down);
         [left, top, right, bottom].map(|edge| JsValue::from(edge.round())).iter().collect::<Array>()
     });
-    let mut data = mask.into_data();
-    data.iter_mut().for_each(|inside| *inside *= 255);
+    let data = mask.into_grey();
     object([
         ("width", number(w)),
         ("height", number(h)),

@@ -35,7 +35,7 @@ pub(crate) struct BenchArgs {
 enum Part {
     /// Felzenszwalb-Huttenlocher regions against scikit-image, one core each
     Fh,
-    /// The page's encoder against onnxruntime-web, in the same browser
+    /// The page's encoder against onnxruntime-web, and a further prompt against it, in the same browser
     Web,
     /// A training step on the CPU against PyTorch, eager and compiled
     Train,

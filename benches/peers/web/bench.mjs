@@ -1,4 +1,5 @@
-// The page's engine against onnxruntime-web: the encoder on one photo, in turns, in one Chromium.
+// The page's engine: a further prompt against the encode before it, then the encoder on one photo
+// against onnxruntime-web, in turns, in one Chromium.
 // `cargo xtask bench web` runs it.
 
 import { readFileSync, readdirSync } from "node:fs";
@@ -9,6 +10,7 @@ import { chromium } from "../../../tests/browser/node_modules/playwright-core/in
 import { scene } from "../../../tests/browser/lib/images.mjs";
 import { ARGS, SWIFTSHADER, env } from "../../../tests/browser/lib/page.mjs";
 import { serve } from "../../../tests/browser/lib/server.mjs";
+import { prompts } from "./prompt.mjs";
 import { vit } from "./vit.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -98,6 +100,7 @@ try {
   const context = await browser.newContext();
   context.setDefaultTimeout(300_000);
   const [ours, theirs] = [await openOurs(context, server), await openTheirs(context, server)];
+  fast = (await prompts(ours, rounds)) && fast;
   for (const comparison of COMPARISONS) fast = (await compare(ours, theirs, comparison)) && fast;
 } finally {
   await browser.close();

@@ -1,5 +1,6 @@
 //! A request under way: the image it is about, where to look closer, and the mask that comes of it.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -151,9 +152,10 @@ impl Asked {
         }
         let (seen, mask) = (&self.seen, refined.mask);
         let (width, height) = limited(seen.working.full_size(), self.options.max_side);
-        let mask = match width < mask.width() {
-            true => mask.resized(width, height),
-            false => upscale(&mask, width, height),
+        let mask = match width.cmp(&mask.width()) {
+            Ordering::Less => mask.resized(width, height),
+            Ordering::Equal if height == mask.height() => mask,
+            _ => upscale(&mask, width, height),
         };
         let score = refined.score.unwrap_or_else(|| score(&look.logits, self.options.granularity));
         let area = at_full_size(look.area, &seen.working);

@@ -68,6 +68,13 @@ impl Mask {
         self.data
     }
 
+    /// The pixels, taken out: 255 inside, 0 outside, as grey images have them.
+    #[must_use]
+    pub fn into_grey(mut self) -> Vec<u8> {
+        self.data.iter_mut().for_each(|v| *v *= 255);
+        self.data
+    }
+
     /// Whether a pixel is inside; no pixel beyond the sides is.
     #[must_use]
     pub fn get(&self, x: usize, y: usize) -> bool {
@@ -84,18 +91,21 @@ impl Mask {
     /// Pixels inside.
     #[must_use]
     pub fn area(&self) -> usize {
-        self.data.iter().map(|&v| usize::from(v)).sum()
+        count(&self.data)
     }
 
     /// The smallest box around the pixels inside; none without one.
     #[must_use]
     pub fn bounding_box(&self) -> Option<BoundingBox> {
-        let inside = |row: &&[u8]| row.contains(&1);
-        let top = self.data.chunks_exact(self.width).position(|row| inside(&row))?;
-        let bottom = self.data.chunks_exact(self.width).rposition(|row| inside(&row))?;
         let rows = || self.data.chunks_exact(self.width);
-        let left = rows().filter_map(|row| row.iter().position(|&v| v != 0)).min()?;
-        let right = rows().filter_map(|row| row.iter().rposition(|&v| v != 0)).max()?;
+        let top = rows().position(|row| row.contains(&1))?;
+        let bottom = rows().rposition(|row| row.contains(&1))?;
+        let mut columns = vec![0; self.width];
+        for row in rows().take(bottom + 1).skip(top) {
+            columns.iter_mut().zip(row).for_each(|(any, inside)| *any |= inside);
+        }
+        let left = columns.iter().position(|&v| v != 0)?;
+        let right = columns.iter().rposition(|&v| v != 0)?;
         let (width, height) = (right - left + 1, bottom - top + 1);
         Some(BoundingBox { x: left as u32, y: top as u32, width: width as u32, height: height as u32 })
     }
@@ -130,6 +140,12 @@ impl Mask {
         let either = pairs().filter(|&(&a, &b)| a | b != 0).count();
         if either == 0 { 1.0 } else { both as f64 / either as f64 }
     }
+}
+
+/// How many of bytes that are 0 or 1 are 1.
+pub(super) fn count(of: &[u8]) -> usize {
+    // As many as can be added up in a byte: so sixteen or more are at a time.
+    of.chunks(255).map(|part| usize::from(part.iter().sum::<u8>())).sum()
 }
 
 fn check_size(width: usize, height: usize, len: usize) -> Result<()> {

@@ -7,6 +7,21 @@ pub(super) struct Parts {
     groups: Vec<u32>,
 }
 
+/// The first place from `start` on whose pixel is `wanted`; eight alike at a time, as runs are long.
+fn next(line: &[u8], start: usize, wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut at = start;
+    while let Some(&pixel) = line.get(at) {
+        if wanted(pixel) {
+            return Some(at);
+        }
+        let alike = u64::from_ne_bytes([pixel; 8]);
+        let eights = line[at..].as_chunks::<8>().0.iter();
+        let skipped = eights.take_while(|&&pixels| u64::from_ne_bytes(pixels) == alike).count();
+        at += (8 * skipped).max(1);
+    }
+    None
+}
+
 impl Parts {
     /// Parts of the pixels of `value`, over sides, or over corners too.
     pub(super) fn new(mask: &[u8], width: usize, value: u8, corners: bool) -> Self {
@@ -15,10 +30,8 @@ impl Parts {
         for (row, line) in mask.chunks_exact(width.max(1)).enumerate() {
             let first = parts.runs.len();
             let mut end = 0;
-            while let Some(start) = line[end..].iter().position(|&pixel| pixel == value) {
-                let start = end + start;
-                let length = line[start..].iter().position(|&pixel| pixel != value);
-                end = length.map_or(width, |length| start + length);
+            while let Some(start) = next(line, end, |pixel| pixel == value) {
+                end = next(line, start, |pixel| pixel != value).unwrap_or(width);
                 let group = parts.groups.len() as u32;
                 parts.groups.push(group);
                 parts.runs.push((row as u32, start as u32, end as u32, group));
@@ -96,6 +109,36 @@ impl Parts {
                 let line = row as usize * width;
                 mask[line + start as usize..line + end as usize].fill(value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_pixel_is_found_behind_runs_of_any_length() {
+        let mut line = vec![0; 100];
+        for at in [0, 1, 9, 10, 30, 99] {
+            line[at] = 1;
+        }
+        for start in 0..=line.len() {
+            for value in [0, 1] {
+                let right = (start..line.len()).find(|&at| line[at] == value);
+                assert_eq!(next(&line, start, |pixel| pixel == value), right, "{value} from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_hang_together_over_sides_or_over_corners_too() {
+        // Row by row: 1 1 0 0, then 0 0 1 1, then 1 0 0 0.
+        let mask = [1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0];
+        for (corners, areas) in [(false, vec![2, 2, 1]), (true, vec![4, 1])] {
+            let mut parts = Parts::new(&mask, 4, 1, corners);
+            let found: Vec<usize> = parts.areas().into_iter().filter(|&area| area > 0).collect();
+            assert_eq!(found, areas);
         }
     }
 }

@@ -6,13 +6,15 @@ use super::colour::{Converter, Lab, distance2};
 use super::constraints::{Constraints, Known};
 use super::maxflow::Network;
 use super::weights::RefineWeights;
+use crate::cpu::math::exp_negative_f32;
 
 /// Capacity of a cost of 1.
 const UNIT: f32 = 200.0;
 /// Cost that no other can outweigh.
 const CERTAIN: i32 = 1_000_000;
 
-/// Steps to the neighbours, with the inverse of their length.
+/// Steps to the neighbours, with the inverse of their length; the first half is before a pixel in
+/// raster order, the other half after it.
 const NEIGHBOURS: [(isize, isize, f32); 8] = [
     (-1, -1, 0.707),
     (0, -1, 1.0),
@@ -41,13 +43,14 @@ pub(super) struct Band<'a> {
     pub(super) weights: &'a RefineWeights,
 }
 
-/// Pixels of the band, in raster order, and where each pixel of the image stands among them.
+/// Pixels of the band, in raster order, and where each pixel of the image stands among them, counted
+/// from 1: so what the allocator gives is right for all others, and most of it is never touched.
 struct Pixels {
     list: Vec<u32>,
     number: Vec<u32>,
 }
 
-const NOT_IN_BAND: u32 = u32::MAX;
+const NOT_IN_BAND: u32 = 0;
 
 impl Band<'_> {
     /// The mask, 0 and 1.
@@ -71,12 +74,16 @@ impl Band<'_> {
         let (cache, width) = (self.cache, self.cache.width);
         let mut mask = Vec::with_capacity(width * cache.height);
         for y in 0..cache.height {
+            let before = mask.len();
+            if !y.is_multiple_of(cache.factor) {
+                mask.extend_from_within(before - width..);
+                continue;
+            }
             let start = y / cache.factor * cache.columns;
             let line = &cache.superpixels.labels[start..start + cache.columns];
-            let before = mask.len();
-            for &label in line {
-                let inside = u8::from(self.coarse.labels[label as usize]);
-                mask.extend(std::iter::repeat_n(inside, cache.factor));
+            let inside = |label: u32| self.coarse.labels[label as usize];
+            for run in line.chunk_by(|&a, &b| inside(a) == inside(b)) {
+                mask.resize(mask.len() + run.len() * cache.factor, u8::from(inside(run[0])));
             }
             mask.truncate(before + width);
         }
@@ -84,38 +91,18 @@ impl Band<'_> {
     }
 
     fn pixels(&self, mask: &[u8]) -> Pixels {
-        let (width, height) = (self.cache.width, self.cache.height);
-        let reach = self.weights.edge_reach * self.cache.factor;
-        let mut number = vec![NOT_IN_BAND; mask.len()];
-        let mut mark = |x: usize, y: usize| {
-            let (left, right) = (x.saturating_sub(reach), (x + reach + 1).min(width));
-            for row in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-                number[row * width + left..row * width + right].fill(0);
-            }
-        };
-        for y in 0..height {
-            let line = &mask[y * width..(y + 1) * width];
-            let below = &mask[(y + 1).min(height - 1) * width..][..width];
-            for x in 0..width {
-                if line[x] != below[x] || x + 1 < width && line[x] != line[x + 1] {
-                    mark(x, y);
-                }
-            }
-        }
+        let width = self.cache.width;
+        let mut near = near_border(mask, width, self.weights.edge_reach * self.cache.factor);
         if self.coarse.mixed.contains(&true) {
-            for (at, number) in number.iter_mut().enumerate() {
-                if self.coarse.mixed[self.cache.patch_at(at % width, at / width)] {
-                    *number = 0;
-                }
+            for (at, near) in near.iter_mut().enumerate() {
+                *near |= u8::from(self.coarse.mixed[self.cache.patch_at(at % width, at / width)]);
             }
         }
-        let mut list = Vec::new();
-        for (at, number) in number.iter_mut().enumerate() {
-            if *number != NOT_IN_BAND {
-                *number = list.len() as u32;
-                list.push(at as u32);
-            }
-        }
+        let (mut number, mut list) = (vec![NOT_IN_BAND; mask.len()], Vec::new());
+        each_set(&near, |at| {
+            list.push(at as u32);
+            number[at] = list.len() as u32;
+        });
         Pixels { list, number }
     }
 
@@ -152,30 +139,70 @@ impl Band<'_> {
     fn add_edges(&self, network: &mut Network, mask: &[u8], pixels: &Pixels, lab: &[Lab]) {
         let (width, height) = (self.cache.width, self.cache.height);
         let scale = -0.5 / mean_difference(pixels, lab, width).max(1.0);
-        for (number, &at) in pixels.list.iter().enumerate() {
-            let (x, y) = (at as usize % width, at as usize / width);
-            for (right, down, nearness) in NEIGHBOURS {
-                let (column, row) = (x.wrapping_add_signed(right), y.wrapping_add_signed(down));
-                if column >= width || row >= height {
+        let steps = NEIGHBOURS.map(|(right, down, nearness)| {
+            let smooth = UNIT * self.weights.edge_smooth * nearness;
+            (right, down, down * width as isize + right, smooth)
+        });
+        let mut y = 0;
+        for (number, at) in pixels.list.iter().map(|&at| at as usize).enumerate() {
+            while at >= (y + 1) * width {
+                y += 1;
+            }
+            let x = at - y * width;
+            let amid = x > 0 && x + 1 < width && y > 0 && y + 1 < height;
+            let mut pull = 0;
+            for (index, &(right, down, step, smooth)) in steps.iter().enumerate() {
+                let inside = || x.wrapping_add_signed(right) < width && y.wrapping_add_signed(down) < height;
+                if !amid && !inside() {
                     continue;
                 }
-                let other = row * width + column;
+                let other = at.wrapping_add_signed(step);
                 let to = pixels.number[other];
                 if to == NOT_IN_BAND {
                     // A pixel that keeps its label draws its neighbours towards it.
-                    let pull = (UNIT * self.weights.edge_smooth * nearness) as i32;
-                    network.add_terminal(number, if mask[other] != 0 { pull } else { -pull });
-                    continue;
+                    pull += if mask[other] != 0 { smooth as i32 } else { -(smooth as i32) };
+                } else if index >= NEIGHBOURS.len() / 2 {
+                    let to = to as usize - 1;
+                    let alike = exp_negative_f32(scale * distance2(lab[number], lab[to]));
+                    let capacity = (smooth * (alike + 0.02)) as i32;
+                    network.add_edge(number, to, capacity, capacity);
                 }
-                if to as usize <= number {
-                    continue;
-                }
-                let alike = (scale * distance2(lab[number], lab[to as usize])).exp();
-                let capacity = (UNIT * self.weights.edge_smooth * nearness * (alike + 0.02)) as i32;
-                network.add_edge(number, to as usize, capacity, capacity);
             }
+            network.add_terminal(number, pull);
         }
     }
+}
+
+/// Calls `each` with the place of every element that is not 0; eight that are 0 are passed over at once.
+fn each_set(of: &[u8], mut each: impl FnMut(usize)) {
+    let (eights, rest) = of.as_chunks::<8>();
+    for (first, eight) in (0..).step_by(8).zip(eights).filter(|(_, eight)| u64::from_ne_bytes(**eight) != 0) {
+        (first..).zip(eight).filter(|(_, value)| **value != 0).for_each(|(at, _)| each(at));
+    }
+    let first = of.len() - rest.len();
+    (first..).zip(rest).filter(|(_, value)| **value != 0).for_each(|(at, _)| each(at));
+}
+
+/// 1 within `reach` columns and rows of a pixel that differs from the one to its right or below it.
+fn near_border(mask: &[u8], width: usize, reach: usize) -> Vec<u8> {
+    let mut near = vec![0; mask.len()];
+    let (mut differs, mut wide) = (vec![0; width], vec![0; width]);
+    for (y, line) in mask.chunks_exact(width.max(1)).enumerate() {
+        let below = mask[y * width..].chunks_exact(width.max(1)).nth(1).unwrap_or(line);
+        differs.iter_mut().zip(line).zip(below).for_each(|((differs, a), b)| *differs = a ^ b);
+        differs.iter_mut().zip(line.windows(2)).for_each(|(differs, pair)| *differs |= pair[0] ^ pair[1]);
+        wide.fill(0);
+        let mut any = false;
+        each_set(&differs, |x| {
+            wide[x.saturating_sub(reach)..(x + reach + 1).min(width)].fill(1);
+            any = true;
+        });
+        if any {
+            let rows = near.chunks_exact_mut(width).take(y + reach + 1).skip(y.saturating_sub(reach));
+            rows.for_each(|row| row.iter_mut().zip(&wide).for_each(|(near, wide)| *near |= wide));
+        }
+    }
+    near
 }
 
 /// Mean squared difference of neighbours in a row.
@@ -225,12 +252,59 @@ impl Ring {
     /// Log odds that a colour belongs to those inside.
     fn odds(&self, colour: Lab) -> f32 {
         let least = |colours: &[Lab]| {
-            colours.iter().map(|&other| distance2(colour, other)).fold(f32::INFINITY, f32::min)
+            let distances = colours.iter().map(|&other| distance2(colour, other));
+            distances.fold(f32::INFINITY, |least, away| if away < least { away } else { least })
         };
         let (inside, outside) = (least(&self.inside), least(&self.outside));
         if !inside.is_finite() || !outside.is_finite() {
             return 0.0;
         }
         ((outside - inside) / SPREAD).clamp(-MOST, MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 0 and 1 by a rule of thumb that leaves runs of all lengths.
+    fn blots(width: usize, height: usize) -> Vec<u8> {
+        (0..width * height).map(|at| u8::from((at % width * 7 + at / width * 5) % 61 < at % 29)).collect()
+    }
+
+    #[test]
+    fn near_a_border_is_within_reach_of_a_pixel_unlike_the_next() {
+        for (width, height) in [(1, 1), (1, 9), (9, 1), (40, 23)] {
+            let mut masks = vec![blots(width, height), vec![1; width * height]];
+            masks.push((0..width * height).map(|at| u8::from(at % width > 3 && at / width > 17)).collect());
+            for mask in masks {
+                let at = |x: usize, y: usize| mask[y * width + x];
+                let differs = |x: usize, y: usize| {
+                    x + 1 < width && at(x, y) != at(x + 1, y) || y + 1 < height && at(x, y) != at(x, y + 1)
+                };
+                for reach in [0, 1, 6] {
+                    let around =
+                        |at: usize, side: usize| at.saturating_sub(reach)..(at + reach + 1).min(side);
+                    let near = near_border(&mask, width, reach);
+                    for (place, &found) in near.iter().enumerate() {
+                        let (x, y) = (place % width, place / width);
+                        let right =
+                            around(y, height).any(|row| around(x, width).any(|column| differs(column, row)));
+                        assert_eq!(found, u8::from(right), "{width} x {height}, reach {reach}: {x}, {y}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_element_that_is_set_is_met_in_order() {
+        for length in [0, 1, 7, 8, 9, 200] {
+            let of = blots(length.max(1), 1);
+            let mut met = vec![];
+            each_set(&of[..length], |at| met.push(at));
+            let set: Vec<usize> = (0..length).filter(|&at| of[at] != 0).collect();
+            assert_eq!(met, set);
+        }
     }
 }

@@ -57,6 +57,11 @@ impl Constraints {
         drawn
     }
 
+    /// Whether anything is inside for certain.
+    pub(super) fn marked(&self) -> bool {
+        self.painted.iter().any(|&at| self.map[at as usize] == Known::Inside)
+    }
+
     /// Whether any pixel of a row from `start` up to `end` is `known`.
     pub(super) fn any(&self, row: usize, start: usize, end: usize, known: Known) -> bool {
         self.map[row * self.width + start..row * self.width + end].contains(&known)

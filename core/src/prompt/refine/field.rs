@@ -51,13 +51,15 @@ impl<'a> Field<'a> {
         let columns: Vec<Option<_>> = (0..width)
             .map(|x| (x0..=x1).contains(&middle(x)).then(|| self.taps((middle(x) - x0) * self.scale[0])))
             .collect();
-        let along = |row: usize, column: &Option<(usize, usize, f32)>| {
-            let Some((left, right, across)) = *column else { return BEYOND };
-            let (a, b) = (self.logit(row, left), self.logit(row, right));
-            a + (b - a) * across
-        };
-        let lines: Vec<f32> =
-            (0..self.side).flat_map(|row| columns.iter().map(move |column| along(row, column))).collect();
+        let mut lines = Vec::with_capacity(self.side * width);
+        let mut logits = vec![0.0; self.side];
+        for row in 0..self.side {
+            logits.iter_mut().enumerate().for_each(|(column, logit)| *logit = self.logit(row, column));
+            lines.extend(columns.iter().map(|column| {
+                let Some((left, right, across)) = *column else { return BEYOND };
+                logits[left] + (logits[right] - logits[left]) * across
+            }));
+        }
         let mut all = Vec::with_capacity(width * height);
         for y in 0..height {
             if !(y0..=y1).contains(&middle(y)) {

@@ -26,7 +26,11 @@ impl Ways {
 
     /// Ways whose highest step is lowest; `distance` is that step.
     pub(super) fn lowest(superpixels: &Superpixels, seeds: impl Iterator<Item = usize>) -> Self {
-        Self::grow(superpixels, seeds, |here, touch| here.max(touch.difference))
+        Self::grow(
+            superpixels,
+            seeds,
+            |here, touch| if here > touch.difference { here } else { touch.difference },
+        )
     }
 
     fn grow(

@@ -173,7 +173,8 @@ impl Layer {
 
 impl Plane {
     fn relu(mut self) -> Self {
-        self.values.iter_mut().for_each(|value| *value = value.max(0.0));
+        // Written out: `max` is a call into a library where the target has no such instruction (WASM).
+        self.values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { 0.0 });
         self
     }
 

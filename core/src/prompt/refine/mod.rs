@@ -170,7 +170,7 @@ pub fn outline(input: &RefineInput<'_>, options: &RefineOptions) -> Option<Earli
 fn says_something(input: &RefineInput<'_>, constraints: &Constraints) -> bool {
     let logits = input.logits.iter().any(|&logit| logit > 0.0);
     let mask = input.prompts.mask.as_ref().is_some_and(|mask| mask.area() > 0);
-    logits || mask || constraints.boxed || constraints.map.contains(&Known::Inside)
+    logits || mask || constraints.boxed || constraints.marked()
 }
 
 /// Where the enlarged logits are positive.
@@ -261,12 +261,17 @@ fn given(input: &RefineInput<'_>, logits: &[f32], weights: &RefineWeights) -> (V
 }
 
 fn impose(mask: &mut [u8], constraints: &Constraints) {
-    for (pixel, known) in mask.iter_mut().zip(&constraints.map) {
-        match known {
-            Known::Free => {}
-            Known::Inside => *pixel = 1,
-            Known::Outside => *pixel = 0,
-        }
+    let set = |pixel: &mut u8, known| match known {
+        Known::Free => {}
+        Known::Inside => *pixel = 1,
+        Known::Outside => *pixel = 0,
+    };
+    if constraints.boxed {
+        mask.iter_mut().zip(&constraints.map).for_each(|(pixel, &known)| set(pixel, known));
+        return;
+    }
+    for at in constraints.painted.iter().map(|&at| at as usize) {
+        set(&mut mask[at], constraints.map[at]);
     }
 }
 

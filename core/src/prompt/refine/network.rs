@@ -212,7 +212,8 @@ pub(super) fn dot(a: &Row, b: &Row) -> f32 {
 }
 
 fn relu(row: &Row) -> Row {
-    row.map(|value| value.max(0.0))
+    // Written out: `max` is a call into a library where the target has no such instruction (WASM).
+    row.map(|value| if value > 0.0 { value } else { 0.0 })
 }
 
 /// Adds `weights` times each of the inputs.

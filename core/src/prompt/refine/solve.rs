@@ -11,6 +11,7 @@ use super::maxflow::Network;
 use super::prior;
 use super::tight::Tight;
 use super::weights::RefineWeights;
+use crate::cpu::math::{exp_f32, exp_negative_f32};
 
 /// Capacity of a cost of 1.
 const UNIT: f32 = 1000.0;
@@ -120,7 +121,7 @@ fn beyond_boxes(cache: &RefineCache, constraints: &Constraints) -> Vec<f32> {
 }
 
 fn sigmoid(odds: f32) -> f32 {
-    1.0 / (1.0 + (-odds).exp())
+    1.0 / (1.0 + exp_f32(-odds))
 }
 
 /// The problem for one object.
@@ -309,7 +310,7 @@ impl Solver<'_> {
     fn join(&self, network: &mut Network, at: usize) {
         for touch in self.cache.superpixels.around(at) {
             if (touch.other as usize) < at {
-                let alike = (-touch.difference / self.weights.difference).exp();
+                let alike = exp_negative_f32(-touch.difference / self.weights.difference);
                 let cost = self.weights.smooth
                     * (0.5 * touch.smooth + 0.5 * touch.length * alike + 0.02 * touch.length);
                 let capacity = (UNIT * cost / self.cache.step) as i32;

@@ -1,5 +1,6 @@
 //! What connected parts and holes of a mask stay.
 
+use super::super::mask::count;
 use super::super::parts::Parts;
 use super::constraints::{Constraints, Known};
 
@@ -13,8 +14,7 @@ const PIN_HOLE_PIXELS: usize = 12;
 /// Drops what does not hang together with a positive mark; without one, small crumbs.
 pub(super) fn keep_clicked(mask: &mut [u8], width: usize, constraints: &Constraints) {
     let mut parts = Parts::new(mask, width, 1, true);
-    let clicked = constraints.painted.iter().any(|&at| constraints.map[at as usize] == Known::Inside);
-    if clicked {
+    if constraints.marked() {
         let holding = parts.holding(|row, start, end| constraints.any(row, start, end, Known::Inside));
         parts.paint(mask, width, 0, |group| !holding[group]);
     } else {
@@ -26,7 +26,7 @@ pub(super) fn keep_clicked(mask: &mut [u8], width: usize, constraints: &Constrai
 
 /// Fills small holes in which nothing is known to be outside.
 pub(super) fn fill_holes(mask: &mut [u8], width: usize, height: usize, constraints: &Constraints) {
-    let area = mask.iter().map(|&pixel| usize::from(pixel)).sum::<usize>();
+    let area = count(mask);
     let largest = ((PIN_HOLE * area as f32) as usize).max(PIN_HOLE_PIXELS.min(area / 2));
     let mut parts = Parts::new(mask, width, 0, false);
     let areas = parts.areas();
