@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod assembled;
+mod awake;
 pub(crate) mod gemm;
 pub mod math;
 #[cfg(any(test, target_arch = "wasm32"))]
@@ -126,7 +127,7 @@ impl CpuProgram {
 
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut pool = std::mem::take(&mut self.pool);
-        let result = pool.during(|| self.run_ops(params, inputs));
+        let result = awake::during(|| pool.during(|| self.run_ops(params, inputs)));
         self.pool = pool;
         result
     }
