@@ -67,7 +67,7 @@ const FH: Comparison = Comparison {
     module: "skimage",
     pip: "scikit-image==0.26.0",
     same: &["image_checksum", "scales", "segments"],
-    target: 8.0,
+    target: 15.0,
 };
 
 impl BenchArgs {

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    fn sum(of: u64) -> u64 {
+    fn sum(of: usize) -> usize {
         (0..of).into_par_iter().with_max_len(1).sum()
     }
 
@@ -88,7 +88,7 @@ mod tests {
         for threads in [1, 2, 5] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             // From within the pool, from several threads at once, and one inside another.
-            let nested = || during(|| (0..20).map(|_| sum(300)).sum::<u64>() + during(|| sum(100)));
+            let nested = || during(|| (0..20).map(|_| sum(300)).sum::<usize>() + during(|| sum(100)));
             let expected = 20 * 44_850 + 4950;
             assert_eq!(pool.install(nested), expected);
             std::thread::scope(|scope| {
@@ -102,7 +102,7 @@ mod tests {
     fn a_panic_comes_through_and_leaves_no_thread_behind() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         let failing = AssertUnwindSafe(|| {
-            pool.install(|| during(|| -> u64 { std::panic::resume_unwind(Box::new(7)) }))
+            pool.install(|| during(|| -> usize { std::panic::resume_unwind(Box::new(7)) }))
         });
         assert!(catch_unwind(failing).is_err());
         assert_eq!(pool.install(|| during(|| sum(10))), 45);

@@ -8,7 +8,7 @@ use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::pool::unspecified;
-use crate::cpu::slices::{Read, for_rows, new_tensor, per_dtype};
+use crate::cpu::slices::{Read, for_blocks, new_tensor, per_dtype};
 use crate::cpu::{gemm, math::Real};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -105,22 +105,29 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
     let (rows, k) = rows_of(inputs[0].dims());
     let out = inputs[1].dim(0)?;
     let (x, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
-    let mut y = match inputs.get(2) {
-        Some(b) => {
-            let b = Read::<T>::new(b)?;
-            repeat_row(&b, rows)
-        }
-        None => unspecified(rows * out),
-    };
+    let bias = inputs.get(2).map(Read::<T>::new).transpose()?;
+    let mut y = unspecified(rows * out);
     let job = gemm::Job {
         m: rows,
         n: out,
         k,
-        accumulate: inputs.len() == 3,
+        accumulate: bias.is_some(),
         scale: T::from_real(1.0),
         parallel: true,
     };
-    gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
+    let weights = gemm::Mat::cols(&w, k);
+    match bias {
+        None => gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), weights),
+        Some(bias) => {
+            let block = block_rows(rows, out);
+            let parallel = block == rows;
+            for_blocks(&mut y, out, block, |first, y| {
+                y.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(&bias));
+                let job = gemm::Job { m: y.len() / out, parallel, ..job };
+                gemm::run(&job, y, gemm::Mat::rows(&x[first * k..], k), weights);
+            });
+        }
+    }
     let mut shape = inputs[0].dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = out;
@@ -128,10 +135,15 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
     new_tensor(y, shape)
 }
 
-fn repeat_row<T: Real>(row: &[T], rows: usize) -> Vec<T> {
-    let mut out = unspecified(rows * row.len());
-    for_rows(&mut out, row.len(), |_, out| out.copy_from_slice(row));
-    out
+/// Elements of a result that stay in a core's cache from the moment that the bias is written to them.
+const BLOCK: usize = 1 << 17;
+/// Rows of a block at least: the weights are packed anew for each.
+const BLOCK_ROWS: usize = 96;
+
+/// Rows that are worked on together; all of them where there are few.
+fn block_rows(rows: usize, out: usize) -> usize {
+    let block = (BLOCK / out.max(1)).max(BLOCK_ROWS);
+    if rows < 4 * block { rows } else { block }
 }
 
 /// `dx = dy·W`, the gradient of [`Linear`] with respect to `x`; `shape` is that of `x`.
