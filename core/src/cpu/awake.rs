@@ -98,6 +98,20 @@ mod tests {
         }
     }
 
+    /// Two programs in one pool would wait for each other if each looked for work on top of the other.
+    #[test]
+    fn a_thread_with_a_program_does_not_wait_for_another_to_end() {
+        let (done, back) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (own, other) = (AtomicBool::new(false), AtomicBool::new(false));
+            let running = Running::begin(&own);
+            look_for_work(&other);
+            drop(running);
+            done.send(own.load(Ordering::Acquire)).unwrap();
+        });
+        assert_eq!(back.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+    }
+
     #[test]
     fn a_panic_comes_through_and_leaves_no_thread_behind() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
