@@ -63,10 +63,11 @@ fn answer(mut stream: &TcpStream, folder: &Path) -> std::io::Result<()> {
          Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
         body.len()
     )?;
-    stream.write_all(&body)
+    // HEAD asks for what GET would say, without the file.
+    if request.starts_with("HEAD ") { Ok(()) } else { stream.write_all(&body) }
 }
 
-/// The file that a request line asks for; none for anything but a plain GET of
+/// The file that a request line asks for; none for anything but a plain GET or HEAD of
 /// a path that stays below the folder.
 fn file_for(request: &str, folder: &Path) -> Option<PathBuf> {
     let mut words = request.split_whitespace();
@@ -74,7 +75,7 @@ fn file_for(request: &str, folder: &Path) -> Option<PathBuf> {
     let path = target.split(['?', '#']).next()?.strip_prefix('/')?;
     let path = Path::new(if path.is_empty() { "index.html" } else { path });
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    (method == "GET" && plain).then(|| folder.join(path))
+    (matches!(method, "GET" | "HEAD") && plain).then(|| folder.join(path))
 }
 
 /// The content type of a file, by its extension.
@@ -123,15 +124,19 @@ mod tests {
         let server = Server::bind(folder.clone(), 0).unwrap();
         let address = server.address().unwrap();
         std::thread::spawn(move || server.run());
-        let get = |path: &str| {
+        let ask = |method: &str, path: &str| {
             let mut stream = TcpStream::connect(address).unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             let mut reply = String::new();
             stream.read_to_string(&mut reply).unwrap();
             reply
         };
+        let get = |path: &str| ask("GET", path);
         assert!(get("/").starts_with("HTTP/1.1 200 OK") && get("/").ends_with("<p>here</p>"));
         assert!(get("/other").starts_with("HTTP/1.1 404"));
+        let head = ask("HEAD", "/");
+        assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("Content-Length: 11"), "{head}");
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -121,12 +121,9 @@ pub fn for_rows<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [
 
 /// Calls `f(first_row, rows)` for blocks of whole rows of `out`, on all threads.
 pub fn for_row_blocks<T: Real>(out: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
-    if out.len() <= TASK_ELEMENTS || rayon::current_num_threads() == 1 {
-        return if row_len > 0 && !out.is_empty() {
-            f(0, out)
-        };
-    }
-    for_blocks(out, row_len, (TASK_ELEMENTS / row_len.max(1)).max(1), f);
+    let alone = out.len() <= TASK_ELEMENTS || rayon::current_num_threads() == 1;
+    let elements = if alone { out.len() } else { TASK_ELEMENTS };
+    for_blocks(out, row_len, (elements / row_len.max(1)).max(1), f);
 }
 
 /// Calls `f(first_row, rows)` for every `rows` rows of `out` and the rest, on all threads.
@@ -136,11 +133,14 @@ pub fn for_blocks<T: Real>(
     if row_len == 0 || out.is_empty() {
         return;
     }
-    if out.len() <= rows * row_len {
-        return f(0, out);
-    }
     let block = rows.max(1) * row_len;
-    out.par_chunks_mut(block).enumerate().for_each(|(task, part)| f(task * rows, part));
+    if out.len() <= block {
+        f(0, out);
+    } else if rayon::current_num_threads() == 1 {
+        out.chunks_mut(block).enumerate().for_each(|(task, part)| f(task * rows, part));
+    } else {
+        out.par_chunks_mut(block).enumerate().for_each(|(task, part)| f(task * rows, part));
+    }
 }
 
 /// Sums `f(first, count)` over blocks of `rows` rows; the same blocks whatever the number of threads,
