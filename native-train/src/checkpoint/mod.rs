@@ -6,7 +6,6 @@
 
 mod load;
 mod save;
-mod saver;
 
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
@@ -14,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{Newest, has_checkpoints, load, load_model, newest};
 pub use save::{Part, export, path_of, prune, save, sweep, write_atomically, write_tensors_file};
-pub(crate) use saver::Saver;
 
 use crate::data::LoaderPosition;
 

@@ -194,25 +194,3 @@ fn the_configuration_is_told_from_shapes_of_a_plain_file() {
     none.insert("x".into(), HostTensor::new(&[1], HostData::F32(vec![0.0])).unwrap());
     assert!(rmae_core::checkpoint::infer_config(&none).unwrap_err().contains("patch_embed"));
 }
-
-#[test]
-fn a_saver_writes_beside_the_run_and_tells_what_came_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut saver = Saver::default();
-    assert!(saver.done().unwrap().is_none() && saver.wait().unwrap().is_none());
-    for step in 1..=3 {
-        saver.begin(dir.path().to_path_buf(), checkpoint(step), 2).unwrap();
-        assert_eq!(saver.wait().unwrap(), Some(path_of(dir.path(), step)));
-    }
-    assert!(saver.done().unwrap().is_none(), "a checkpoint is told of once");
-    let kept: Vec<u64> = load::list(dir.path()).unwrap().into_iter().map(|(step, _)| step).collect();
-    assert_eq!(kept, [3, 2]);
-    assert_eq!(load(&path_of(dir.path(), 3)).unwrap().weights, checkpoint(3).weights);
-    // Dropped while it writes, it still ends what it began.
-    saver.begin(dir.path().to_path_buf(), checkpoint(4), 2).unwrap();
-    drop(saver);
-    assert!(path_of(dir.path(), 4).exists());
-    let mut saver = Saver::default();
-    saver.begin(dir.path().join("missing"), checkpoint(5), 2).unwrap();
-    assert!(matches!(saver.wait(), Err(TrainError::Io { .. })));
-}

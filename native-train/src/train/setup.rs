@@ -16,7 +16,7 @@ use super::run_dir::{self, SkippedList};
 use super::step_loop::Trainer;
 use super::tensorboard::Events;
 use super::{Event, Start};
-use crate::checkpoint::{self, Checkpoint, Saver, TrainState};
+use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::{PretrainConfig, Tuning};
 use crate::data::{Loader, LoaderPosition, scan};
 use crate::error::{Result, TrainError};
@@ -63,7 +63,6 @@ pub(super) fn prepare<'a>(
         metrics: Metrics::open(&config.out, start.state.step)?,
         events: Events::create(&config.out)?,
         skipped: SkippedList::open(&config.out),
-        saver: Saver::default(),
         saved_step: resume.then_some(start.state.step),
         loader: Loader::new(files, config.loader.clone(), start.state.position)?,
         state: start.state,

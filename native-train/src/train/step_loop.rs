@@ -17,7 +17,7 @@ use super::run_dir::{SkippedList, dump_batch};
 use super::setup::LOSSES;
 use super::tensorboard::Events;
 use super::{Event, Outcome};
-use crate::checkpoint::{Checkpoint, Saver, TrainState};
+use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::PretrainConfig;
 use crate::data::{Batch, DataError, Loader};
 use crate::error::{Result, TrainError};
@@ -38,8 +38,7 @@ pub(super) struct Trainer<'a> {
     pub(super) events: Events,
     pub(super) pictures: Pictures,
     pub(super) skipped: SkippedList,
-    pub(super) saver: Saver,
-    /// The update after which the newest checkpoint was begun.
+    /// The update after which the newest checkpoint was written.
     pub(super) saved_step: Option<u64>,
 }
 
@@ -62,7 +61,6 @@ impl Trainer<'_> {
             self.metrics.write(&record)?;
             self.write_events(&record)?;
             observe(Event::Step(record));
-            tell_saved(self.saver.done()?, observe);
             let (step, every) = (self.state.step, self.config.picture_every);
             if step.is_multiple_of(self.config.checkpoint_every) {
                 self.save(observe)?;
@@ -74,7 +72,6 @@ impl Trainer<'_> {
         if self.saved_step != Some(self.state.step) {
             self.save(observe)?;
         }
-        tell_saved(self.saver.wait()?, observe);
         Ok(Outcome { step: self.state.step, interrupted: self.state.step < total })
     }
 
@@ -189,9 +186,7 @@ impl Trainer<'_> {
         Ok(TrainError::NonFinite { step, what, value, dump })
     }
 
-    /// Begins a checkpoint, once the one before is written.
     fn save(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
-        tell_saved(self.saver.wait()?, observe);
         let (coverage, count) = self.coverage.as_ref().map_or((&[][..], 0), Coverage::state);
         self.state.coverage_count = count;
         let checkpoint = Checkpoint {
@@ -202,8 +197,10 @@ impl Trainer<'_> {
             coverage: coverage.to_vec(),
             config: self.config_text.clone(),
         };
-        self.saver.begin(self.config.out.clone(), checkpoint, self.config.keep)?;
+        let path = checkpoint::save(&self.config.out, &checkpoint)?;
+        checkpoint::prune(&self.config.out, self.config.keep)?;
         self.saved_step = Some(self.state.step);
+        observe(Event::Saved(path));
         Ok(())
     }
 
@@ -231,11 +228,5 @@ impl Trainer<'_> {
         ];
         let values: Vec<(&str, f64)> = named.into_iter().filter_map(|(tag, v)| Some((tag, v?))).collect();
         self.events.scalars(r.step, &values)
-    }
-}
-
-fn tell_saved(path: Option<PathBuf>, observe: &mut dyn FnMut(Event)) {
-    if let Some(path) = path {
-        observe(Event::Saved(path));
     }
 }
