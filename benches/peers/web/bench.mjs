@@ -10,7 +10,7 @@ import { chromium } from "../../../tests/browser/node_modules/playwright-core/in
 import { scene } from "../../../tests/browser/lib/images.mjs";
 import { ARGS, SWIFTSHADER, env } from "../../../tests/browser/lib/page.mjs";
 import { serve } from "../../../tests/browser/lib/server.mjs";
-import { prompts } from "./prompt.mjs";
+import { median, prompts } from "./prompt.mjs";
 import { vit } from "./vit.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -22,8 +22,6 @@ const COMPARISONS = /** @type {const} */ ([
   { title: "WASM, one thread", ours: "cpu", theirs: "wasm", runs: 5, wanted: 1 },
   { title: "WebGPU on SwiftShader", ours: "webgpu", theirs: "webgpu", runs: 2, wanted: 10 },
 ]);
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** The page and the other engine, under one origin. */
 async function host() {

@@ -10,7 +10,8 @@ const SIZES = /** @type {const} */ ([
 /** Clicks on one photo, one after the other; the first is not a further one. */
 const CLICKS = 7;
 
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+/** @param {number[]} values */
+export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Times of one photo and of clicks on it, ms. */
 function once(page, width, height) {

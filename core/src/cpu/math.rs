@@ -42,6 +42,8 @@ pub trait Real:
     fn error_function(self) -> Self;
     /// The larger of two numbers.
     fn larger(self, other: Self) -> Self;
+    /// The smaller of two numbers.
+    fn smaller(self, other: Self) -> Self;
     /// A matrix product by kernels of our own; false where there are none for this type and target.
     ///
     /// # Safety
@@ -80,6 +82,9 @@ impl Real for f64 {
     fn larger(self, other: Self) -> Self {
         self.max(other)
     }
+    fn smaller(self, other: Self) -> Self {
+        self.min(other)
+    }
     fn shelf(pool: &mut Pool) -> &mut Shelf<Self> {
         &mut pool.f64
     }
@@ -117,8 +122,13 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn larger(self, other: Self) -> Self {
-        // Written out, as `f32::max` keeps the compiler from a single vector instruction.
+        // Written out, as `f32::max` keeps the compiler from a single vector instruction, and is a call
+        // into a library in WebAssembly.
         if self > other { self } else { other }
+    }
+    #[inline(always)]
+    fn smaller(self, other: Self) -> Self {
+        if self < other { self } else { other }
     }
     #[cfg(target_arch = "wasm32")]
     unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {

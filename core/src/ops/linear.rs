@@ -347,3 +347,30 @@ impl Product {
 }
 
 pub(super) static MATMUL: Kernel = kernel!("matmul");
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// So many rows that the bias and the product go block by block, the last of which is smaller.
+    #[test]
+    fn many_rows_are_worked_on_in_blocks() {
+        let (rows, k, out) = (5 * BLOCK_ROWS + 7, 3, BLOCK / BLOCK_ROWS + 3);
+        assert!(block_rows(rows, out) < rows && !rows.is_multiple_of(block_rows(rows, out)));
+        let x: Vec<f32> = (0..rows * k).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
+        let w: Vec<f32> = (0..out * k).map(|i| (i * 53 % 89) as f32 - 44.0).collect();
+        let bias: Vec<f32> = (0..out).map(|i| i as f32).collect();
+        let shapes = [(x.clone(), vec![rows, k]), (w.clone(), vec![out, k]), (bias.clone(), vec![out])];
+        let inputs = shapes.map(|(data, shape)| new_tensor(data, shape).unwrap());
+        let y = forward::<f32>(&inputs).unwrap();
+        let y = Read::<f32>::new(&y).unwrap();
+        for (row, y) in y.chunks_exact(out).enumerate() {
+            for (column, &found) in y.iter().enumerate() {
+                // Integers: exact in any order.
+                let sum: f32 = (0..k).map(|i| x[row * k + i] * w[column * k + i]).sum();
+                assert_eq!(found, sum + bias[column], "{row}, {column}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use super::colour::{Converter, Lab, distance2};
 use super::constraints::{Constraints, Known};
 use super::maxflow::Network;
 use super::weights::RefineWeights;
-use crate::cpu::math::exp_negative_f32;
+use crate::cpu::math::{Real, exp_negative_f32};
 
 /// Capacity of a cost of 1.
 const UNIT: f32 = 200.0;
@@ -253,7 +253,7 @@ impl Ring {
     fn odds(&self, colour: Lab) -> f32 {
         let least = |colours: &[Lab]| {
             let distances = colours.iter().map(|&other| distance2(colour, other));
-            distances.fold(f32::INFINITY, |least, away| if away < least { away } else { least })
+            distances.fold(f32::INFINITY, |least, away| away.smaller(least))
         };
         let (inside, outside) = (least(&self.inside), least(&self.outside));
         if !inside.is_finite() || !outside.is_finite() {

@@ -7,6 +7,7 @@ use super::glance::KIN;
 use super::scene::{Grain, SCENE, odds};
 use super::solve::{Earlier, Seed, Seeds};
 use super::superpixels::Patch;
+use crate::cpu::math::Real;
 
 /// Numbers that depend on the prompts.
 const SAID: usize = 43;
@@ -107,8 +108,7 @@ const FARTHEST: f32 = 16.0;
 fn kin(cache: &RefineCache, marks: &[Mark], at: usize) -> f32 {
     let Some((_, here)) = cache.glance.get(at) else { return 0.0 };
     let away = |mark: &Mark| here.iter().zip(&mark.kin).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-    1.0 - 4.0 / FARTHEST
-        * marks.iter().map(away).fold(FARTHEST, |least, away| if away < least { away } else { least })
+    1.0 - 4.0 / FARTHEST * marks.iter().map(away).fold(FARTHEST, |least, away| away.smaller(least))
 }
 
 /// Logarithm of a way's length.
@@ -251,8 +251,7 @@ fn nearest(marks: &[Mark], patch: &Patch, grain: Grain, scale: f32) -> Nearest {
         if away < least {
             (least, first) = (away, Some(mark));
         }
-        let unlike = distance2(mark.colour, patch.colour);
-        alike = if unlike < alike { unlike } else { alike };
+        alike = distance2(mark.colour, patch.colour).smaller(alike);
     }
     let offset =
         |mark: &Mark| [0, 1].map(|side: usize| 2.0 * scale * (patch.centre[side] - mark.place[side]).abs());

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::superpixels::{Superpixels, Touch};
+use crate::cpu::math::Real;
 
 /// Differences of colour up to this are noise.
 const NOISE: f32 = 1.0;
@@ -26,11 +27,7 @@ impl Ways {
 
     /// Ways whose highest step is lowest; `distance` is that step.
     pub(super) fn lowest(superpixels: &Superpixels, seeds: impl Iterator<Item = usize>) -> Self {
-        Self::grow(
-            superpixels,
-            seeds,
-            |here, touch| if here > touch.difference { here } else { touch.difference },
-        )
+        Self::grow(superpixels, seeds, |here, touch| here.larger(touch.difference))
     }
 
     fn grow(

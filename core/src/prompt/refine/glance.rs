@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::super::WorkingImage;
 use crate::cpu::gemm::{Job, Mat, run};
+use crate::cpu::math::Real;
 use crate::resample::{Window, each_pixel, normalised};
 
 /// Pixels along a side of what the network sees.
@@ -173,8 +174,7 @@ impl Layer {
 
 impl Plane {
     fn relu(mut self) -> Self {
-        // Written out: `max` is a call into a library where the target has no such instruction (WASM).
-        self.values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { 0.0 });
+        self.values.iter_mut().for_each(|value| *value = value.larger(0.0));
         self
     }
 

@@ -2,6 +2,7 @@
 //! regions and back, and from the prompts to everywhere.
 
 use super::pyramid::{Edge, LEVELS, Level};
+use crate::cpu::math::Real;
 
 /// Numbers that a region carries.
 pub const CHANNELS: usize = 32;
@@ -212,8 +213,7 @@ pub(super) fn dot(a: &Row, b: &Row) -> f32 {
 }
 
 fn relu(row: &Row) -> Row {
-    // Written out: `max` is a call into a library where the target has no such instruction (WASM).
-    row.map(|value| if value > 0.0 { value } else { 0.0 })
+    row.map(|value| value.larger(0.0))
 }
 
 /// Adds `weights` times each of the inputs.
