@@ -11,7 +11,9 @@ use rmae_core::config::{ModelConfig, Preset};
 use rmae_core::exec::{Device, Precision};
 use rmae_core::model::init_params;
 use rmae_core::prompt::refine::{Edges, RefineOptions};
-use rmae_core::prompt::{Click, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView};
+use rmae_core::prompt::{
+    BoxPrompt, Click, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView,
+};
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -39,19 +41,19 @@ fn main() {
             refine: RefineOptions { edges, ..RefineOptions::default() },
             ..PredictOptions::default()
         };
-        let mut times: Vec<f64> = (0..prompts)
-            .map(|i| {
+        let mut times: [Vec<f64>; 3] = Default::default();
+        for i in 0..prompts {
+            for (times, prompts) in times.iter_mut().zip(prompts_of(i, width, height)) {
                 let start = Instant::now();
-                block_on(predictor.predict(&[clicks(i, width, height)], &options)).unwrap();
-                milliseconds(start)
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        println!(
-            "{edges:?}: a prompt {:.2} ms (median of {prompts}), worst {:.2} ms",
-            times[prompts / 2],
-            times[prompts - 1]
-        );
+                block_on(predictor.predict(&[prompts], &options)).unwrap();
+                times.push(milliseconds(start));
+            }
+        }
+        for (what, times) in ["a first click", "a further click", "a box"].into_iter().zip(&mut times) {
+            times.sort_by(f64::total_cmp);
+            let (median, worst) = (times[prompts / 2], times[prompts - 1]);
+            println!("{edges:?}: {what} {median:.2} ms (median of {prompts}), worst {worst:.2} ms");
+        }
     }
 }
 
@@ -76,11 +78,19 @@ fn scene(width: usize, height: usize) -> Vec<u8> {
     rgb
 }
 
-/// One positive and one negative click, elsewhere each time.
-fn clicks(i: usize, width: usize, height: usize) -> ObjectPrompts {
+/// A first click, one more beside it, and a box: elsewhere each time.
+fn prompts_of(i: usize, width: usize, height: usize) -> [ObjectPrompts; 3] {
     let at = |share: f64, side: usize| (share.fract() * side as f64) as f32;
     let step = i as f64 * 0.137;
     let click = |x, y, positive| Click { x, y, positive, radius: None };
     let first = click(at(0.27 + step, width), at(0.5 + 0.6 * step, height), true);
-    ObjectPrompts { clicks: vec![first, click(4.0, 4.0, false)], ..ObjectPrompts::default() }
+    let clicked = |clicks| ObjectPrompts { clicks, ..ObjectPrompts::default() };
+    let (x0, y0) = (0.8 * first.x, 0.8 * first.y);
+    let (x1, y1) = (x0 + 0.3 * width as f32, y0 + 0.3 * height as f32);
+    let boxes = vec![BoxPrompt { x0, y0, x1: x1.min(width as f32), y1: y1.min(height as f32) }];
+    [
+        clicked(vec![first.clone()]),
+        clicked(vec![first.clone(), click(4.0, 4.0, false)]),
+        ObjectPrompts { boxes, ..ObjectPrompts::default() },
+    ]
 }

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-SIDE = 208
+SIDE = 240
 
 
 def read(folders):

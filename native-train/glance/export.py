@@ -1,4 +1,5 @@
-"""Folds normalisation into convolutions, rounds weights to bytes, writes core/src/prompt/refine/glance.bin.
+"""Folds normalisation into convolutions, rounds weights to bytes, writes core/src/prompt/refine/glance.bin: the
+glance's layers, then the decoder's, in the order in which they are run.
 
     python export.py glance.pt all.npz core/src/prompt/refine/glance.bin
 """
@@ -9,18 +10,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from net import DEVIATION, MEAN, SIDE, Block, Glance, Heads
+from net import DEVIATION, MEAN, SIDE, Decoder, Glance, Heads
 
 
 def folded(layer):
-    conv, norm = layer[0], layer[1]
+    conv, norm = layer[1], layer[2]
     factor = norm.weight / (norm.running_var + norm.eps).sqrt()
     return conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor
 
 
 def last(net, heads, photos):
     """The last layer: numbers of mean 0 and deviation 1, the eye-catcher's log odds, kin to scale."""
-    seen = net((photos - MEAN) / DEVIATION)
+    seen, _ = net((photos - MEAN) / DEVIATION)
     mean, deviation = seen.mean((0, 2, 3)), seen.std((0, 2, 3))
     weight, bias = net.out.weight[:, :, 0, 0], net.out.bias
     eye, kin = heads.catches_eye, heads.kin
@@ -34,17 +35,21 @@ def last(net, heads, photos):
     return torch.cat(rows)[:, :, None, None], torch.cat(biases)
 
 
-def layers(net, heads, photos):
+def layers(net, heads, decoder, photos):
     yield folded(net.stem)
-    for scale in net.scales:
-        yield folded(scale[0])
-        for block in scale[1:]:
-            assert isinstance(block, Block)
-            yield from (folded(block.first), folded(block.second))
+    for stage in net.stages:
+        for block in stage:
+            yield from (folded(part) for part in (block.expand, block.depthwise, block.project) if part)
+    yield folded(net.top)
     yield net.everywhere.weight[:, :, None, None], net.everywhere.bias
-    for lateral, up in zip(net.lateral, net.up):
-        yield from (folded(lateral), folded(up))
+    for parts in zip(net.lateral, net.beside, net.up):
+        yield from map(folded, parts)
     yield last(net, heads, photos)
+    down, beside, lateral, up = decoder.down, decoder.beside, decoder.lateral, decoder.up
+    yield from map(folded, (decoder.enter, decoder.fine, down[0], beside[0], decoder.middle, down[1], beside[1]))
+    yield decoder.told.weight[:, :, None, None], decoder.told.bias
+    yield from map(folded, (*decoder.coarse, lateral[0], up[0], lateral[1], up[1]))
+    yield decoder.out.weight, decoder.out.bias
 
 
 def written(weight, bias):
@@ -58,13 +63,13 @@ def written(weight, bias):
 
 @torch.no_grad()
 def main():
-    state, net, heads = torch.load(sys.argv[1]), Glance(), Heads()
-    net.load_state_dict(state["net"])
-    heads.load_state_dict(state["heads"])
-    net.eval()
+    state, net, heads, decoder = torch.load(sys.argv[1]), Glance(), Heads(), Decoder()
+    for network, name in ((net, "net"), (heads, "heads"), (decoder, "decoder")):
+        network.load_state_dict(state[name])
+        network.eval()
     photos = torch.from_numpy(np.load(sys.argv[2])["photos"][::100]).permute(0, 3, 1, 2).float() / 255
     photos = F.interpolate(photos, size=SIDE, mode="bilinear", antialias=True)
-    content = b"".join(written(*layer) for layer in layers(net, heads, photos))
+    content = b"".join(written(*layer) for layer in layers(net, heads, decoder, photos))
     with open(sys.argv[3], "wb") as file:
         file.write(content)
     print(f"{len(content)} bytes")

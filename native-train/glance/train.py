@@ -1,7 +1,8 @@
-"""Trains the glance: what catches the eye, what belongs to a clicked thing, what is inside a box.
+"""Trains the glance (what catches the eye, what belongs to a clicked thing) and the decoder of prompts.
 
-    python train.py all.npz glance.pt --steps 13000 [--init glance.pt]
-`data.py` writes the first file. One thread a process; several do not help on two processors of one core.
+    python train.py all.npz glance.pt --trunk efficientnet-lite0.pth --steps 8000
+`data.py` writes the first file; `--trunk` names weights of EfficientNet-Lite0 as PyTorch packages have them,
+`--init` a file that this script wrote instead.
 """
 
 import argparse
@@ -12,11 +13,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from net import DEVIATION, GRID, MEAN, SIDE, Glance, Heads
+from net import DEVIATION, GRID, MEAN, SIDE, Decoder, Glance, Heads
+from prompts import deepest, first, further
 
-BATCH, OTHERS, HELD_OUT = 16, 3, 200
+BATCH, OTHERS, HELD_OUT = 16, 5, 200
 RATE, DECAY = 2e-3, 0.02
+# Of what is pre-trained.
+SLOWER = 0.2
 LEAST_PIXELS = 150
+# Part of the photos that are seen close by.
+CLOSER = 0.5
+# Prompts that one photo is asked with, one after the other.
+ROUNDS = 3
 
 
 class Photos:
@@ -39,7 +47,12 @@ class Photos:
         x = self.photos[index].permute(0, 3, 1, 2).float() / 255
         mask = self.masks[index].float()[:, None]
         n = len(index)
-        grid = F.affine_grid(crops(n) if vary else torch.eye(2, 3)[None].repeat(n, 1, 1), (n, 1, SIDE, SIDE), align_corners=False)
+        theta = torch.eye(2, 3)[None].repeat(n, 1, 1)
+        if vary:
+            theta = crops(n)
+            for i in torch.nonzero(torch.rand(n) < CLOSER)[:, 0].tolist():
+                theta[i] = closer(self.masks[index[i]], theta[i])
+        grid = F.affine_grid(theta, (n, 1, SIDE, SIDE), align_corners=False)
         x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
         mask = F.grid_sample(mask, grid, mode="nearest", padding_mode="reflection", align_corners=False)
         return (((colours(x) if vary else x) - MEAN) / DEVIATION).contiguous(memory_format=torch.channels_last), mask[:, 0].round().long()
@@ -57,6 +70,24 @@ def crops(n):
     return theta
 
 
+def closer(mask, otherwise):
+    """A crop around an object by chance, flipped or not; another where there is no object."""
+    values = [v for v in mask.unique().tolist() if v not in (0, 128) and (mask == v).sum() > LEAST_PIXELS]
+    if not values:
+        return otherwise
+    chosen = mask == values[torch.randint(len(values), (1,)).item()]
+    theta, side = torch.zeros(2, 3), mask.shape[0]
+    ends = [torch.nonzero(chosen.any(axis))[:, 0][[0, -1]].float() + torch.tensor([0.0, 1.0]) for axis in (0, 1)]
+    margin = max(high - low for low, high in ends)
+    for axis, (low, high) in enumerate(ends):
+        around = margin * torch.empty(2).uniform_(0.08, 0.5)
+        low, high = (low - around[0]).clamp(min=0), (high + around[1]).clamp(max=side)
+        theta[axis, axis], theta[axis, 2] = (high - low) / side, (low + high) / side - 1
+    if torch.rand(()) < 0.5:
+        theta[0, 0] = -theta[0, 0]
+    return theta
+
+
 def colours(x):
     """Other light: balance, brightness, saturation, contrast."""
     n = len(x)
@@ -66,9 +97,6 @@ def colours(x):
     x = (grey + (x - grey) * saturation) * each(0.85, 1.15, 3) * each(0.75, 1.25)
     mean = x.mean((2, 3), keepdim=True)
     return ((x - mean) * each(0.75, 1.25) + mean).clamp(0, 1)
-
-
-ROWS, COLUMNS = torch.meshgrid((torch.arange(GRID) + 0.5) / GRID, (torch.arange(GRID) + 0.5) / GRID, indexing="ij")
 
 
 def share(of):
@@ -87,38 +115,6 @@ def objects(masks):
     return chosen, there
 
 
-def clicked(cells):
-    """A cell well inside the object, by chance: its row and column."""
-    inside = cells > 0.9 * cells.amax((1, 2), keepdim=True)
-    place = torch.multinomial(inside.flatten(1).float() + 1e-9, 1)[:, 0]
-    return place // GRID, place % GRID
-
-
-def with_click(seen, row, column):
-    there = seen[torch.arange(len(seen)), :, row, column][:, :, None, None].expand_as(seen)
-    dx = COLUMNS[None] - (column[:, None, None] + 0.5) / GRID
-    dy = ROWS[None] - (row[:, None, None] + 0.5) / GRID
-    way = 3 * torch.stack([dx, dy, (dx * dx + dy * dy).sqrt()], 1)
-    return torch.cat([seen, there, seen * there, way], 1)
-
-
-def with_box(seen, chosen):
-    """Input of the box's head, and the cells in the object's bounding box."""
-    n = len(chosen)
-    inside, way = torch.zeros(n, GRID, GRID), torch.zeros(n, 4, GRID, GRID)
-    for i in range(n):
-        rows, columns = (torch.nonzero(chosen[i].amax(axis))[:, 0] for axis in (1, 0))
-        if len(rows) == 0:
-            continue
-        y0, y1, x0, x1 = (float(v) / SIDE for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
-        inside[i] = ((COLUMNS > x0) & (COLUMNS < x1) & (ROWS > y0) & (ROWS < y1)).float()
-        u, v = (COLUMNS - x0) / (x1 - x0) * 2 - 1, (ROWS - y0) / (y1 - y0) * 2 - 1
-        way[i] = torch.stack([u, v, u * u, v * v]).clamp(-2, 4)
-    mean = lambda part: ((seen * part).sum((2, 3)) / part.sum((2, 3)).clamp(min=1))[:, :, None, None].expand_as(seen)
-    part = inside[:, None]
-    return torch.cat([seen, mean(part), mean(1 - part), way], 1), inside
-
-
 def loss(logits, wanted, where, there):
     """Cross-entropy, and half of one minus the soft overlap, over the cells `where`."""
     logits = logits[:, 0].float()
@@ -129,26 +125,33 @@ def loss(logits, wanted, where, there):
     return (each * there).sum() / there.sum().clamp(min=1)
 
 
-def losses(net, heads, x, masks):
+def losses(net, heads, decoder, x, masks, rounds=ROUNDS):
+    """Losses, and log odds, truth and cells that count of what is measured."""
     chosen, there = objects(masks)
     cells, everywhere, all_there = share(chosen), torch.ones(len(x), GRID, GRID), torch.ones(len(x))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        seen = net(x)
-    seen = seen.float()
-    row, column = clicked(cells)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        by_click = heads.click(with_click(seen, row, column))
-        boxed, inside = with_box(seen, chosen)
-        by_box = heads.box(boxed)
+    # In full precision: the backward pass of convolutions by channel is slower in bfloat16.
+    seen, ups = net(x)
     eye, things = heads.catches_eye(seen), share((masks != 0) & (masks != 128))
-    alike = heads.alike(seen, seen[torch.arange(len(seen)), :, row, column])
+    kin = heads.kin(seen)
+    inside = (cells > 0.9 * cells.amax((1, 2), keepdim=True)).float()
+    place, _ = deepest(inside, jitter=4.0)
+    there_kin = kin.flatten(2).gather(2, place[:, None, None].expand(-1, kin.shape[1], 1))[..., None]
+    alike = heads.alike((kin - there_kin).square().sum(1, keepdim=True))
     made = {
         "eye": loss(eye, things, everywhere, all_there),
         "kin": loss(alike, cells, everywhere, there),
-        "click": loss(by_click, cells, everywhere, there),
-        "box": loss(by_box, cells, inside, there),
     }
-    return made, {"click": (by_click, cells, everywhere), "box": (by_box, cells, inside), "eye": (eye, things, everywhere)}
+    results = {"eye": (eye, things, everywhere)}
+    prompts = first(cells, chosen)
+    for at in range(rounds):
+        maps, told = prompts.maps(kin, ups[0], heads.scale[1].clamp(min=1e-3))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = decoder(ups, maps, told)
+        made[f"round {at}"] = loss(logits, cells, prompts.inside(), there)
+        results[f"round {at}"] = (logits, cells, prompts.inside())
+        if at + 1 < rounds:
+            prompts = further(prompts, logits, cells)
+    return made, results
 
 
 def overlap(logits, wanted, where):
@@ -174,15 +177,15 @@ class Averaged:
 
     def check(self, photos):
         """Mean overlaps on photos that are not trained on."""
-        net, heads = Glance(), Heads()
-        net.load_state_dict(self.means[0])
-        heads.load_state_dict(self.means[1])
-        net.eval()
+        net, heads, decoder = networks = Glance(), Heads(), Decoder()
+        for network, means in zip(networks, self.means):
+            network.load_state_dict(means)
+            network.eval()
         found = {}
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(3)
             for index in photos.held_out.split(20):
-                for key, what in losses(net, heads, *photos.batch(index, vary=False))[1].items():
+                for key, what in losses(net, heads, decoder, *photos.batch(index, vary=False), rounds=5)[1].items():
                     found.setdefault(key, []).append(overlap(*what))
         return {key: round(float(np.mean(values)), 4) for key, values in found.items()}
 
@@ -193,20 +196,31 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--steps", type=int, default=13_000)
     parser.add_argument("--init")
+    parser.add_argument("--trunk")
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    photos, net, heads = Photos(args.data), Glance().to(memory_format=torch.channels_last), Heads()
+    torch.set_num_threads(args.threads)
+    photos, heads = Photos(args.data), Heads()
+    net, decoder = (network.to(memory_format=torch.channels_last) for network in (Glance(), Decoder()))
     if args.init:
         state = torch.load(args.init)
-        net.load_state_dict(state["net"])
-        heads.load_state_dict(state["heads"])
-    weights = [*net.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=DECAY)
-    averaged, sums, begun = Averaged(net, heads), {}, time.time()
+        for network, name in ((net, "net"), (heads, "heads"), (decoder, "decoder")):
+            network.load_state_dict(state[name])
+    if args.trunk:
+        net.pretrained(torch.load(args.trunk))
+    net.freeze()
+    net.train()
+    trunk = [weight for part in net.trunk()[1] for weight in part.parameters()]
+    of_trunk = {id(weight) for part in net.trunk() for piece in part for weight in piece.parameters()}
+    others = [weight for network in (net, heads, decoder) for weight in network.parameters() if id(weight) not in of_trunk]
+    groups = [{"params": trunk, "share": SLOWER}, {"params": others, "share": 1.0}]
+    optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)
+    weights = [*trunk, *others]
+    averaged, sums, begun = Averaged(net, heads, decoder), {}, time.time()
     for step in range(1, args.steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, step / 300) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps))
-        made, _ = losses(net, heads, *photos.batch(photos.some()))
+            group["lr"] = group["share"] * RATE * min(1, step / 300) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps))
+        made, _ = losses(net, heads, decoder, *photos.batch(photos.some()))
         optimizer.zero_grad()
         sum(made.values()).backward()
         torch.nn.utils.clip_grad_norm_(weights, 5.0)
@@ -218,11 +232,11 @@ def main():
         if step % 200 == 0:
             print(step, f"{time.time() - begun:.0f} s", {key: round(value, 3) for key, value in sums.items()}, flush=True)
             sums = {}
-        if step % 2000 == 0 or step == args.steps:
+        if step % 1000 == 0 or step == args.steps:
             print("overlap on held-out photos:", averaged.check(photos), flush=True)
             # The prior learns from an early state: see docs/refinement.md.
             for file in (args.out, args.out.replace(".pt", f"-{step}.pt")):
-                torch.save({"net": averaged.means[0], "heads": averaged.means[1]}, file)
+                torch.save(dict(zip(("net", "heads", "decoder"), averaged.means)), file)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ pub(crate) struct BenchArgs {
 enum Part {
     /// Felzenszwalb-Huttenlocher regions against scikit-image, one core each
     Fh,
+    /// Loading photos of two sizes against torchvision, one core each
+    Loader,
     /// The page's encoder against onnxruntime-web, and a further prompt against it, in the same browser
     Web,
     /// A training step on the CPU against PyTorch, eager and compiled
@@ -51,6 +53,8 @@ struct Comparison {
     ours: &'static [&'static str],
     /// The Python script of the other side.
     theirs: &'static str,
+    /// Arguments for both.
+    with: &'static [&'static str],
     /// What the script imports, as Python names it and as pip does.
     module: &'static str,
     pip: &'static str,
@@ -64,11 +68,34 @@ const FH: Comparison = Comparison {
     title: "FH regions, scikit-image / ours",
     ours: &["-p", "rmae-core", "--example", "fh_bench"],
     theirs: "benches/peers/fh.py",
+    with: &[],
     module: "skimage",
     pip: "scikit-image==0.26.0",
     same: &["image_checksum", "scales", "segments"],
     target: 15.0,
 };
+
+/// Small photos, as data sets have them, and large ones, as cameras make them.
+const LOADER: [Comparison; 2] = [
+    loader("photos of 500 x 375 to crops of 224, torchvision / ours", &["--size", "500x375"]),
+    loader(
+        "photos of 2048 x 1536 to crops of 224, torchvision / ours",
+        &["--size", "2048x1536", "--images", "64"],
+    ),
+];
+
+const fn loader(title: &'static str, with: &'static [&'static str]) -> Comparison {
+    Comparison {
+        title,
+        ours: &["-p", "rmae-train", "--example", "loader_bench"],
+        theirs: "benches/peers/loader.py",
+        with,
+        module: "torchvision",
+        pip: "torchvision==0.29.2",
+        same: &["photos", "bytes", "images"],
+        target: 3.0,
+    }
+}
 
 impl BenchArgs {
     fn chosen(&self) -> &[Part] {
@@ -89,10 +116,17 @@ impl BenchArgs {
 pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
     args.chosen().iter().try_for_each(|part| match part {
         Part::Fh => compare(tools, args, &FH),
+        Part::Loader => loaders(tools, args),
         Part::Web => compare_in_browser(tools, args),
         Part::Train => models(tools, args, bench_model::Kind::Train),
         Part::Encode => models(tools, args, bench_model::Kind::Encode),
     })
+}
+
+/// All sizes, also where one is slower than wanted.
+fn loaders(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
+    let results: Vec<Result<()>> = LOADER.iter().map(|one| compare(tools, args, one)).collect();
+    results.into_iter().collect()
 }
 
 fn models(tools: &Toolbox, args: &BenchArgs, kind: bench_model::Kind) -> Result<()> {
@@ -117,8 +151,11 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
     tools.run(tools.command("cargo").arg("build").args(comparison.ours))?;
     let mut ratios = vec![];
     for round in 1..=args.rounds {
-        let ours = report(tools, our_side(tools, comparison).args(&args.passed_on))?;
-        let theirs = report(tools, their_side(tools, &python, comparison).args(&args.passed_on))?;
+        let ours = report(tools, our_side(tools, comparison).args(comparison.with).args(&args.passed_on))?;
+        let theirs = report(
+            tools,
+            their_side(tools, &python, comparison).args(comparison.with).args(&args.passed_on),
+        )?;
         check_same(comparison, &ours, &theirs)?;
         let (ours, theirs) = (median_seconds(&ours)?, median_seconds(&theirs)?);
         println!("round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}", theirs / ours);

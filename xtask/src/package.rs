@@ -35,7 +35,7 @@ fn assemble(root: &Path, dist: &Path) -> Result<PathBuf> {
     copy(&engine(dist, ".js")?, &package.join("rmae/rmae_web.js"))?;
     copy(&engine(dist, "_bg.wasm")?, &package.join("rmae/rmae_web_bg.wasm"))?;
     copy(&dist.join("js/glance.bin"), &package.join("glance.bin"))?;
-    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE", "NOTICE"] {
         copy(&root.join(licence), &package.join(licence))?;
     }
     Ok(package)
@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn a_package_has_code_engine_and_licences_but_no_tests() {
         let root = std::env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
-        let sources = ["web/js/index.js", "web/js/test/a.test.mjs", "LICENSE-MIT", "LICENSE-APACHE"];
+        let sources =
+            ["web/js/index.js", "web/js/test/a.test.mjs", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE"];
         let built = [
             "dist/rmae-web-0a.js",
             "dist/rmae-web-0a_bg.wasm",
@@ -82,6 +83,7 @@ mod tests {
         let wanted = [
             "LICENSE-APACHE",
             "LICENSE-MIT",
+            "NOTICE",
             "glance.bin",
             "index.js",
             "rmae/rmae_web.js",

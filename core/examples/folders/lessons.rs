@@ -9,9 +9,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rmae_core::prompt::refine::prior::{CHANNELS, Lesson, Network, Row};
-use rmae_core::prompt::refine::{Earlier, Glance, RefineCache};
+use rmae_core::prompt::refine::{Closer, Earlier, Glance, RefineCache};
 use rmae_core::prompt::simulate::{Judged, Simulator, next_click};
-use rmae_core::prompt::{BoxPrompt, Mask, ObjectPrompts};
+use rmae_core::prompt::{BoxPrompt, Mask, ObjectPrompts, WorkingImage};
 
 use super::folders::{Case, Failure, cases};
 
@@ -21,6 +21,9 @@ const CLICKS: usize = 10;
 const FURTHER: f64 = 0.75;
 /// Chance that what comes of a box is looked at once more.
 const AGAIN: f64 = 0.6;
+/// Chance of a closer look, with a first click and otherwise.
+const CLOSELY_AT_FIRST: f64 = 0.5;
+const CLOSELY: f64 = 0.9;
 /// Of so many photos one is not glanced at, as a network must do without.
 const BLIND: usize = 10;
 /// Objects smaller than this part of the image are left out.
@@ -31,6 +34,7 @@ pub struct Object {
     photo: Arc<Photo>,
     truth: Vec<Judged>,
     mask: Mask,
+    closer: Option<Closer>,
 }
 
 struct Photo {
@@ -64,12 +68,15 @@ pub fn read(
     let objects: Vec<Vec<Object>> = photos
         .par_iter()
         .enumerate()
-        .map(|(at, photo)| objects(photo, glance.filter(|_| at % BLIND != 0)))
+        .map(|(at, photo)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(at as u64);
+            objects(photo, glance.filter(|_| at % BLIND != 0), &mut rng)
+        })
         .collect::<Result<_, _>>()?;
     Ok(objects.into_iter().flatten().collect())
 }
 
-fn objects(cases: &[Case], glance: Option<&Glance>) -> Result<Vec<Object>, Failure> {
+fn objects(cases: &[Case], glance: Option<&Glance>, rng: &mut ChaCha8Rng) -> Result<Vec<Object>, Failure> {
     let (mut photo, mut found) = (None, Vec::new());
     for case in cases {
         let (image, truth) = case.read()?;
@@ -79,9 +86,24 @@ fn objects(cases: &[Case], glance: Option<&Glance>) -> Result<Vec<Object>, Failu
             continue;
         }
         let photo = photo.get_or_insert_with(|| Arc::new(Photo { cache: RefineCache::new(&image, glance) }));
-        found.push(Object { photo: Arc::clone(photo), truth: truth.judgements, mask });
+        let closer = closer(&photo.cache, &image, &mask, rng);
+        found.push(Object { photo: Arc::clone(photo), truth: truth.judgements, mask, closer });
     }
     Ok(found)
+}
+
+/// A closer look at an object; what the first prompts find of it is more or less than it is.
+fn closer(cache: &RefineCache, image: &WorkingImage, mask: &Mask, rng: &mut ChaCha8Rng) -> Option<Closer> {
+    let b = mask.bounding_box()?;
+    let longer = b.width.max(b.height) as f32;
+    let often = rng.random_bool(0.7);
+    let mut by = || longer * if often { rng.random_range(-0.05..0.1) } else { rng.random_range(-0.2..0.6) };
+    let mut side = |low: u32, size: u32| {
+        let low = low as f32 - by();
+        [low, (low + 1.0).max((low + size as f32) + by())]
+    };
+    let (columns, rows) = (side(b.x, b.width), side(b.y, b.height));
+    Closer::alone(cache, image, columns, rows)
 }
 
 /// One object after the other, one prompt after the other.
@@ -106,7 +128,11 @@ impl<'a> Game<'a> {
     pub fn play(&mut self, network: &Network) -> (f32, Vec<Row>) {
         self.next();
         let object = &self.objects[self.at];
-        let lesson = Lesson::new(&object.photo.cache, &self.prompts, &object.truth, self.earlier.as_ref());
+        let first = self.earlier.is_none() && self.prompts.boxes.is_empty();
+        let closely = self.rng.random_bool(if first { CLOSELY_AT_FIRST } else { CLOSELY });
+        let closer = object.closer.as_ref().filter(|_| closely);
+        let earlier = self.earlier.as_ref();
+        let lesson = Lesson::new(&object.photo.cache, &self.prompts, &object.truth, earlier, closer);
         let mut gradient = vec![[0.0; CHANNELS]; network.rows.len()];
         let (loss, labels, mask) = lesson.descend(network, &mut gradient);
         self.result = Some((labels, mask));

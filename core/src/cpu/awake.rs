@@ -33,7 +33,7 @@ impl Drop for Running<'_> {
 }
 
 /// Runs `work` on a thread of the pool while all others stay awake.
-pub(super) fn during<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn during<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     let threads = rayon::current_num_threads();
     if cfg!(target_arch = "wasm32") || threads == 1 {
         return work();

@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod assembled;
-mod awake;
+pub(crate) mod awake;
 pub(crate) mod gemm;
 pub mod math;
 #[cfg(any(test, target_arch = "wasm32"))]

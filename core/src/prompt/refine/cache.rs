@@ -1,11 +1,12 @@
 //! What [`refine`](super::refine()) needs to know of an image whatever the prompts: worked out once.
 
 use super::super::WorkingImage;
+use super::closer::{Looks, Part};
 use super::colour::{Converter, Lab, Palette};
 use super::glance::{Glance, KIN, SEEN, Seen};
 use super::pyramid::{LEVELS, Level, levels};
 use super::scene::{Grain, SCENE, describe, grain};
-use super::superpixels::Superpixels;
+use super::superpixels::{Patch, Superpixels};
 
 /// Pixels of the reduced image at most, about.
 const REDUCED_PIXELS: usize = 200_000;
@@ -33,6 +34,9 @@ pub struct RefineCache {
     pub(super) colour_starts: Vec<u32>,
     /// What a glance at the photo saw at each superpixel, and what it is kin to; empty without one.
     pub(super) glance: Vec<([f32; SEEN], [f32; KIN])>,
+    pub(super) seen: Option<Seen>,
+    /// Closer looks at parts of the image; none without a glance.
+    pub(super) looks: Option<Looks>,
     /// The grain of each superpixel.
     pub(super) grain: Vec<Grain>,
     /// What the image says of each superpixel.
@@ -57,16 +61,7 @@ impl RefineCache {
         let columns = reduced.width;
         let (scene, levels) = (Vec::new(), levels(&superpixels));
         let grain = grain(&superpixels, &lab, columns);
-        let seen = glance.map(|glance| glance.look(image));
-        let sides = [columns, reduced.height].map(|side| side.max(1) as f32);
-        let at = |seen: &Seen| {
-            let places = superpixels
-                .patches
-                .iter()
-                .map(|patch| [0, 1].map(|side: usize| patch.centre[side] / sides[side]));
-            places.map(|place| seen.at(place)).collect()
-        };
-        let glance = seen.as_ref().map(at).unwrap_or_default();
+        let seen = glance.map(|glance| glance.look(image, Part::whole(image)));
         let mut cache = Self {
             width,
             height,
@@ -77,13 +72,25 @@ impl RefineCache {
             palette,
             colours,
             colour_starts,
-            glance,
+            glance: Vec::new(),
+            seen,
+            looks: glance.map(Looks::new),
             grain,
             scene,
             levels,
         };
+        let looked = |seen: &Seen| cache.places().map(|place| seen.at(place)).collect();
+        cache.glance = cache.seen.as_ref().map(looked).unwrap_or_default();
         cache.scene = describe(&cache, &lab);
         cache
+    }
+
+    /// The middles of superpixels, in parts of the image's sides.
+    pub(super) fn places(&self) -> impl Iterator<Item = [f32; 2]> {
+        let rows = self.superpixels.labels.len() / self.columns.max(1);
+        let sides = [self.columns, rows].map(|side| side.max(1) as f32);
+        let place = move |patch: &Patch| [0, 1].map(|side: usize| patch.centre[side] / sides[side]);
+        self.superpixels.patches.iter().map(place)
     }
 
     pub(super) fn colours_of(&self, patch: usize) -> &[(u8, f32)] {

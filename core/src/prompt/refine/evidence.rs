@@ -1,16 +1,20 @@
 //! What prompts and colours say of each superpixel, as numbers for the [prior](super::prior).
 
+use std::sync::Arc;
+
 use super::RefineCache;
+use super::closer::{Closer, Part};
 use super::colour::{Lab, distance2};
+use super::decoder::{Asked, Place};
 use super::geodesic::Ways;
-use super::glance::KIN;
+use super::glance::{KIN, Seen};
 use super::scene::{Grain, SCENE, odds};
 use super::solve::{Earlier, Seed, Seeds};
 use super::superpixels::Patch;
 use crate::cpu::math::Real;
 
 /// Numbers that depend on the prompts.
-const SAID: usize = 43;
+const SAID: usize = 46;
 /// Numbers for each superpixel.
 pub const FEATURES: usize = SCENE + SAID;
 /// The last ones are what the logits say: 0 without logits.
@@ -28,6 +32,10 @@ pub(super) struct Said<'a> {
     pub(super) trust: f32,
     /// What came of the prompts before the newest.
     pub(super) earlier: Option<&'a Earlier>,
+    /// What the decoder makes of the whole image, for each superpixel; empty without a glance.
+    pub(super) whole: &'a [f32],
+    /// A closer look at where the object seems to lie.
+    pub(super) closer: Option<&'a Closer>,
 }
 
 /// The features of every superpixel, and the ways from the positive seeds.
@@ -111,6 +119,50 @@ fn kin(cache: &RefineCache, marks: &[Mark], at: usize) -> f32 {
     1.0 - 4.0 / FARTHEST * marks.iter().map(away).fold(FARTHEST, |least, away| away.smaller(least))
 }
 
+/// Log odds of the decoder that count at most.
+const MOST_ODDS: f32 = 8.0;
+
+/// What the glance's decoder makes of prompts.
+pub(super) struct Question<'a> {
+    pub(super) cache: &'a RefineCache,
+    pub(super) seeds: &'a Seeds,
+    pub(super) boxed: bool,
+    pub(super) earlier: Option<&'a Earlier>,
+}
+
+impl Question<'_> {
+    /// Log odds of each superpixel, from what was seen of a part, or of the whole.
+    fn ask(&self, seen: &Seen, part: Option<Part>) -> Vec<f32> {
+        let cache = self.cache;
+        // The frame reaches half a superpixel farther than the box.
+        let sides = |frame: Frame| [frame.middle, frame.half.map(|half| half - 0.5 * cache.step)];
+        let frame = self.boxed.then(|| sides(Frame::new(cache, self.seeds, true)));
+        let marks = [&self.seeds.positive[..], &self.seeds.negative[..]];
+        let place = Place::new(cache, part);
+        let asked = Asked::new(cache, &place, marks, frame, self.earlier);
+        seen.answer(&asked, cache.superpixels.patches.iter().map(|patch| place.of(patch.centre)))
+    }
+
+    /// The same of the whole; empty without a glance.
+    pub(super) fn whole(&self) -> Arc<[f32]> {
+        self.cache.seen.as_ref().map(|seen| self.ask(seen, None).into()).unwrap_or_default()
+    }
+
+    /// What is known of the whole, and better where there was a closer look, and whether there was.
+    fn closely(&self, whole: &[f32], closer: Option<&Closer>) -> Vec<(f32, bool)> {
+        let mut odds: Vec<(f32, bool)> = whole.iter().map(|&odds| (odds, false)).collect();
+        let Some(closer) = closer else { return odds };
+        let place = Place::new(self.cache, Some(closer.part));
+        let closely = self.ask(&closer.seen, Some(closer.part));
+        for ((odds, closely), patch) in odds.iter_mut().zip(closely).zip(&self.cache.superpixels.patches) {
+            if place.of(patch.centre).iter().all(|part| (0.0..=1.0).contains(part)) {
+                *odds = (closely, true);
+            }
+        }
+        odds
+    }
+}
+
 /// Logarithm of a way's length.
 pub(super) fn log(distance: f32) -> f32 {
     (distance.min(400.0) + 2.0).ln() - 3.0
@@ -137,6 +189,8 @@ impl Evidence {
         let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
         let correction = Correction::new(cache, seeds, said.earlier);
         let frame = Frame::new(cache, seeds, boxed);
+        let question = Question { cache, seeds, boxed, earlier: said.earlier };
+        let decoded = question.closely(said.whole, said.closer);
         let scale = 1.0 / (superpixels.labels.len() as f32).sqrt();
         let flag = |on: bool| f32::from(u8::from(on));
         let features = (0..superpixels.len()).map(|at| {
@@ -190,6 +244,9 @@ impl Evidence {
                 kin(cache, &positive, at),
                 kin(cache, &negative, at),
                 if boxed { kin(cache, &beyond, at) } else { 0.0 },
+                decoded.get(at).map_or(0.0, |(odds, _)| 0.4 * odds.clamp(-MOST_ODDS, MOST_ODDS)),
+                flag(!decoded.is_empty()),
+                flag(decoded.get(at).is_some_and(|(_, closely)| *closely)),
                 said.logits.get(at).map_or(0.0, |logit| 0.4 * said.trust * logit),
                 if said.logits.is_empty() { 0.0 } else { said.trust },
             ];

@@ -1,18 +1,21 @@
-//! A look at the whole photo, once: a small convolutional network (residual blocks on four scales and
-//! back up, as in a U-Net) says of every cell of a coarse grid what may be a thing there, and which
-//! cells may be of the same one. It was trained on masks of other photos (docs/refinement.md).
+//! A look at the whole photo, once: a convolutional network says of every cell of a coarse grid what
+//! may be a thing there, and which cells may be of the same one. Its trunk is EfficientNet-Lite0,
+//! pre-trained on ImageNet; the way back up, and the coarser half of the trunk, were trained on masks of
+//! other photos (docs/refinement.md).
 
 use std::sync::{Arc, LazyLock};
 
 use super::super::WorkingImage;
-use crate::cpu::gemm::{Job, Mat, run};
-use crate::cpu::math::Real;
-use crate::resample::{Window, each_pixel, normalised};
+use super::closer::Part;
+use super::convolution::{Layer, Plane, Shape};
+use super::decoder::{self, Asked, Decoder};
+use crate::cpu::awake::during;
+use crate::resample::{Window, each_pixel};
 
 /// Pixels along a side of what the network sees.
-const SIDE: usize = 160;
+const SIDE: usize = 192;
 /// Cells along a side of what it says.
-const GRID: usize = 40;
+pub(super) const GRID: usize = 48;
 /// Numbers for the [prior](super::prior): what kind of place a cell is, and the log odds of a thing
 /// that catches the eye.
 pub(super) const SEEN: usize = 25;
@@ -20,52 +23,91 @@ pub(super) const SEEN: usize = 25;
 pub(super) const KIN: usize = 12;
 const OUT: usize = SEEN + KIN;
 
-/// Channels from fine to coarse.
-const WIDTHS: [usize; 5] = [16, 32, 64, 96, 128];
-/// Residual blocks on each scale but the first.
-const BLOCKS: [usize; 4] = [2, 2, 3, 2];
+/// Channels of the first layer.
+const STEM: usize = 32;
+/// Of the trunk: blocks, kernel, stride of the first block, how much wider a block is inside, outputs.
+const STAGES: [[usize; 5]; 6] = [
+    [1, 3, 1, 1, 16],
+    [2, 3, 2, 6, 24],
+    [2, 5, 2, 6, 40],
+    [3, 3, 2, 6, 80],
+    [3, 5, 1, 6, 112],
+    [4, 5, 2, 6, 192],
+];
+/// Stages that the way back up sees, from coarse to fine, and its channels there.
+pub(super) const UP: [(usize, usize); 3] = [(4, 80), (2, 48), (1, 32)];
 
-/// One convolution: normalisation is folded into it.
+/// The network, and the [decoder](super::decoder) that was trained with it.
 #[derive(Clone, Debug, PartialEq)]
-struct Layer {
+pub struct Glance {
+    layers: Arc<Vec<Layer>>,
+    decoder: Arc<Decoder>,
+}
+
+/// A block of the trunk: it looks around in every channel, wider inside than outside.
+#[derive(Clone, Copy)]
+struct Block {
     kernel: usize,
     stride: usize,
     inputs: usize,
-    /// `[kernel, kernel, inputs, outputs]`.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    inner: usize,
+    outputs: usize,
 }
 
-/// `[side, side, channels]`.
-#[derive(Default)]
-struct Plane {
-    side: usize,
-    channels: usize,
-    values: Vec<f32>,
+/// The blocks of each stage.
+fn stages() -> [Vec<Block>; STAGES.len()] {
+    let mut inputs = STEM;
+    STAGES.map(|[blocks, kernel, stride, wider, outputs]| {
+        let block = |at: usize| {
+            let block = Block {
+                kernel,
+                stride: if at == 0 { stride } else { 1 },
+                inputs,
+                inner: inputs * wider,
+                outputs,
+            };
+            inputs = outputs;
+            block
+        };
+        (0..blocks).map(block).collect()
+    })
 }
 
-/// The network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Glance {
-    layers: Vec<Layer>,
-}
-
-/// Kernel, stride, inputs and outputs of all layers, in their order.
-fn shapes() -> Vec<[usize; 4]> {
-    let [w0, w1, ..] = WIDTHS;
-    let mut shapes = vec![[3, 2, 3, w0], [3, 2, w0, w1]];
-    for (at, blocks) in BLOCKS.into_iter().enumerate() {
-        let width = WIDTHS[at + 1];
-        if at > 0 {
-            shapes.push([3, 2, WIDTHS[at], width]);
-        }
-        shapes.extend([[3, 1, width, width]].repeat(2 * blocks));
+impl Block {
+    fn widens(&self) -> bool {
+        self.inner != self.inputs
     }
-    shapes.push([1, 1, WIDTHS[4], WIDTHS[4]]);
-    for at in [3, 2, 1] {
-        shapes.extend([[1, 1, WIDTHS[at + 1], WIDTHS[at]], [3, 1, WIDTHS[at], WIDTHS[at]]]);
+
+    fn shapes(&self) -> impl Iterator<Item = Shape> {
+        let expand = self.widens().then(|| Shape::dense(1, 1, self.inputs, self.inner));
+        let around = Shape::by_channel(self.kernel, self.stride, self.inner);
+        expand.into_iter().chain([around, Shape::dense(1, 1, self.inner, self.outputs)])
     }
-    shapes.push([1, 1, w1, OUT]);
+
+    fn run(&self, x: &Plane, next: &mut impl FnMut(&Plane) -> Plane) -> Plane {
+        let inner = if self.widens() { next(x).relu6() } else { x.clone() };
+        let inner = next(&inner).relu6();
+        let made = next(&inner);
+        if self.stride == 1 && self.inputs == self.outputs { made.plus(x) } else { made }
+    }
+}
+
+/// All layers, in their order.
+fn shapes() -> Vec<Shape> {
+    let [.., [.., coarsest]] = STAGES;
+    let (_, mut above) = UP[0];
+    let mut shapes = vec![Shape::dense(3, 2, 3, STEM)];
+    shapes.extend(stages().iter().flatten().flat_map(Block::shapes));
+    shapes.extend([Shape::dense(1, 1, coarsest, above); 2]);
+    for (stage, width) in UP {
+        shapes.extend([
+            Shape::dense(1, 1, above, width),
+            Shape::dense(1, 1, STAGES[stage][4], width),
+            Shape::dense(3, 1, width, width),
+        ]);
+        above = width;
+    }
+    shapes.push(Shape::dense(1, 1, above, OUT));
     shapes
 }
 
@@ -96,123 +138,53 @@ impl Glance {
             Some(taken)
         };
         let mut layers = Vec::new();
-        for [kernel, stride, inputs, outputs] in shapes() {
-            let bias = take(4 * outputs)?.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        let own = shapes();
+        for &shape in own.iter().chain(&decoder::shapes()) {
+            let bias =
+                take(4 * shape.outputs)?.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
             let scale = |&b: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16);
-            let scales: Vec<f32> = take(2 * outputs)?.as_chunks().0.iter().map(scale).collect();
-            let levels = take(kernel * kernel * inputs * outputs)?;
+            let scales: Vec<f32> = take(2 * shape.outputs)?.as_chunks().0.iter().map(scale).collect();
+            let levels = take(shape.terms() * shape.outputs)?;
             let weight = |(&level, scale): (&u8, &f32)| f32::from(level as i8) * scale;
             let weights = levels.iter().zip(scales.iter().cycle()).map(weight).collect();
-            layers.push(Layer { kernel, stride, inputs, weights, bias });
+            layers.push(Layer { shape, weights, bias });
         }
-        bytes.is_empty().then_some(Self { layers })
+        let decoder = Arc::new(Decoder { layers: layers.split_off(own.len()) });
+        bytes.is_empty().then_some(Self { layers: Arc::new(layers), decoder })
     }
 
-    /// Looks at a photo.
-    pub(super) fn look(&self, image: &WorkingImage) -> Seen {
+    /// Looks at a part of a photo.
+    pub(super) fn look(&self, image: &WorkingImage, part: Part) -> Seen {
+        during(|| self.seen(image, part))
+    }
+
+    fn seen(&self, image: &WorkingImage, part: Part) -> Seen {
         let mut layers = self.layers.iter();
         let mut next = |x: &Plane| layers.next().map_or_else(Plane::default, |layer| layer.run(x));
-        let mut scales = vec![next(&photo(image)).relu()];
-        for blocks in BLOCKS {
-            let mut x = next(&scales[scales.len() - 1]).relu();
-            for _ in 0..blocks {
-                let inner = next(&x).relu();
-                x = next(&inner).plus(&x).relu();
+        let mut x = next(&photo(image, part)).relu6();
+        let ends = stages().map(|blocks| {
+            for block in blocks {
+                x = block.run(&x, &mut next);
             }
-            scales.push(x);
-        }
-        let mut x = scales.pop().unwrap_or_default();
-        let everywhere = next(&x.mean());
-        x = x.plus(&everywhere);
-        for finer in scales[1..].iter().rev() {
-            let coarse = next(&x);
-            x = next(&coarse.twice().plus(finer).relu()).relu();
-        }
-        Seen { cells: next(&x).values }
+            x.clone()
+        });
+        let (top, everywhere) = (next(&x), next(&x.mean()));
+        x = top.plus(&everywhere).relu();
+        let ups = UP.map(|(stage, _)| {
+            let (above, beside) = (next(&x).twice(), next(&ends[stage]));
+            x = next(&beside.plus(&above).relu()).relu();
+            x.clone()
+        });
+        Seen { cells: next(&x).values, ups, decoder: Arc::clone(&self.decoder) }
     }
 }
 
-impl Layer {
-    fn run(&self, x: &Plane) -> Plane {
-        let side = x.side.div_ceil(self.stride);
-        let outputs = self.bias.len();
-        let columns;
-        let from = if self.kernel == 1 {
-            &x.values
-        } else {
-            columns = self.windows(x, side);
-            &columns
-        };
-        let mut values: Vec<f32> = self.bias.repeat(side * side);
-        let k = self.kernel * self.kernel * self.inputs;
-        let job = Job { m: side * side, n: outputs, k, accumulate: true, scale: 1.0, parallel: true };
-        run(&job, &mut values, Mat::rows(from, k), Mat::rows(&self.weights, outputs));
-        Plane { side, channels: outputs, values }
-    }
-
-    /// What the kernel sees at every place, `[side, side, kernel, kernel, inputs]`; 0 beyond the edge.
-    fn windows(&self, x: &Plane, side: usize) -> Vec<f32> {
-        let (kernel, inputs, reach) = (self.kernel, self.inputs, self.kernel / 2);
-        let mut windows = vec![0.0; side * side * kernel * kernel * inputs];
-        let rows = windows.chunks_exact_mut((kernel * inputs).max(1));
-        for (at, to) in rows.enumerate() {
-            let (place, line) = (at / kernel, at % kernel);
-            let row = (place / side * self.stride + line).wrapping_sub(reach);
-            if row >= x.side {
-                continue;
-            }
-            for (column, to) in to.chunks_exact_mut(inputs).enumerate() {
-                let column = (place % side * self.stride + column).wrapping_sub(reach);
-                if column < x.side {
-                    to.copy_from_slice(&x.values[(row * x.side + column) * inputs..][..inputs]);
-                }
-            }
-        }
-        windows
-    }
-}
-
-impl Plane {
-    fn relu(mut self) -> Self {
-        self.values.iter_mut().for_each(|value| *value = value.larger(0.0));
-        self
-    }
-
-    /// Adds another of the same size, or one place to all.
-    fn plus(mut self, other: &Self) -> Self {
-        for places in self.values.chunks_exact_mut(other.values.len().max(1)) {
-            places.iter_mut().zip(&other.values).for_each(|(sum, value)| *sum += value);
-        }
-        self
-    }
-
-    /// The mean over all places.
-    fn mean(&self) -> Self {
-        let mut values = vec![0.0; self.channels];
-        for place in self.values.chunks_exact(self.channels.max(1)) {
-            values.iter_mut().zip(place).for_each(|(sum, value)| *sum += value);
-        }
-        let count = (self.side * self.side).max(1) as f32;
-        values.iter_mut().for_each(|sum| *sum /= count);
-        Self { side: 1, channels: self.channels, values }
-    }
-
-    /// Every place twice along both sides.
-    fn twice(&self) -> Self {
-        let (side, channels) = (2 * self.side, self.channels);
-        let from = |at: usize| (at / side / 2 * self.side + at % side / 2) * channels;
-        let values = (0..side * side).flat_map(|at| self.values[from(at)..][..channels].iter().copied());
-        Self { side, channels, values: values.collect() }
-    }
-}
-
-/// The photo, drawn to a square.
-fn photo(image: &WorkingImage) -> Plane {
-    let (width, height) = (image.width(), image.height());
-    let window = Window { rgb: image.data(), image_width: width, x: 0, y: 0, width, height };
+/// Part of the photo, drawn to a square.
+fn photo(image: &WorkingImage, Part { x, y, width, height }: Part) -> Plane {
+    let window = Window { rgb: image.data(), image_width: image.width(), x, y, width, height };
     let mut values = vec![0.0; SIDE * SIDE * 3];
     each_pixel(&window, (SIDE, SIDE), |x, y, rgb| {
-        values[3 * (y * SIDE + x)..][..3].copy_from_slice(&normalised(rgb));
+        values[3 * (y * SIDE + x)..][..3].copy_from_slice(&rgb.map(|level| (level - 127.0) / 128.0));
     });
     Plane { side: SIDE, channels: 3, values }
 }
@@ -221,24 +193,49 @@ fn photo(image: &WorkingImage) -> Plane {
 pub(super) struct Seen {
     /// `[GRID, GRID, OUT]`.
     cells: Vec<f32>,
+    /// What it saw on its way back up, from coarse to fine.
+    pub(super) ups: [Plane; 3],
+    decoder: Arc<Decoder>,
 }
 
 impl Seen {
     /// At a place of the image, in parts of its sides: between the four cells around.
     pub(super) fn at(&self, place: [f32; 2]) -> ([f32; SEEN], [f32; KIN]) {
-        let mut all = [0.0; OUT];
-        let [(x, u), (y, v)] = place.map(|part| {
-            let at = (part * GRID as f32 - 0.5).clamp(0.0, (GRID - 1) as f32);
-            (at as usize, at.fract())
-        });
-        for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-            let share = (if dx == 1 { u } else { 1.0 - u }) * (if dy == 1 { v } else { 1.0 - v });
-            let cell = (y + dy).min(GRID - 1) * GRID + (x + dx).min(GRID - 1);
-            let values = &self.cells[cell * OUT..][..OUT];
-            all.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value);
-        }
+        let all: [f32; OUT] = between(&self.cells, place);
         (std::array::from_fn(|at| all[at]), std::array::from_fn(|at| all[SEEN + at]))
     }
+
+    /// The numbers of kin of a cell.
+    pub(super) fn kin(&self, cell: usize) -> &[f32; KIN] {
+        self.cells[cell * OUT + SEEN..].first_chunk().unwrap_or(&[0.0; KIN])
+    }
+
+    /// What it saw at a cell on its finest scale.
+    pub(super) fn finest(&self, cell: usize) -> &[f32] {
+        let [.., finest] = &self.ups;
+        &finest.values[cell * finest.channels..][..finest.channels]
+    }
+
+    /// Log odds that places of the image, in parts of its sides, belong to what is asked for.
+    pub(super) fn answer(&self, asked: &Asked, places: impl Iterator<Item = [f32; 2]>) -> Vec<f32> {
+        let odds = self.decoder.answer(self, asked);
+        places.map(|place| between::<1>(&odds, place)[0]).collect()
+    }
+}
+
+/// Numbers of cells `[GRID, GRID, N]` between the four around a place.
+fn between<const N: usize>(cells: &[f32], place: [f32; 2]) -> [f32; N] {
+    let mut all = [0.0; N];
+    let [(x, u), (y, v)] = place.map(|part| {
+        let at = (part * GRID as f32 - 0.5).clamp(0.0, (GRID - 1) as f32);
+        (at as usize, at.fract())
+    });
+    for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let share = (if dx == 1 { u } else { 1.0 - u }) * (if dy == 1 { v } else { 1.0 - v });
+        let cell = (y + dy).min(GRID - 1) * GRID + (x + dx).min(GRID - 1);
+        all.iter_mut().zip(&cells[cell * N..]).for_each(|(sum, value)| *sum += share * value);
+    }
+    all
 }
 
 #[cfg(test)]
@@ -257,12 +254,11 @@ mod tests {
             (level >> 24) as u8
         };
         let mut bytes = Vec::new();
-        for [kernel, _, inputs, outputs] in shapes() {
-            let terms = (kernel * kernel * inputs) as f32;
-            let scale = 0.02 / terms.sqrt();
-            (0..outputs).for_each(|at| bytes.extend((0.01 * at as f32).to_le_bytes()));
-            (0..outputs).for_each(|_| bytes.extend(((scale.to_bits() >> 16) as u16).to_le_bytes()));
-            bytes.extend((0..kernel * kernel * inputs * outputs).map(|_| next()));
+        for shape in shapes().into_iter().chain(decoder::shapes()) {
+            let scale = 0.02 / (shape.terms() as f32).sqrt();
+            (0..shape.outputs).for_each(|at| bytes.extend((0.01 * at as f32).to_le_bytes()));
+            (0..shape.outputs).for_each(|_| bytes.extend(((scale.to_bits() >> 16) as u16).to_le_bytes()));
+            bytes.extend((0..shape.terms() * shape.outputs).map(|_| next()));
         }
         bytes
     }
@@ -275,52 +271,14 @@ mod tests {
         WorkingImage::from_rgb(RgbView::new(width, height, &data).unwrap()).unwrap()
     }
 
-    /// A layer by its definition.
-    fn plain(layer: &Layer, x: &Plane) -> Vec<f32> {
-        let (side, outputs) = (x.side.div_ceil(layer.stride), layer.bias.len());
-        let reach = layer.kernel as isize / 2;
-        let at = |row: isize, column: isize, channel: usize| {
-            let inside = |v: isize| (0..x.side as isize).contains(&v);
-            if inside(row) && inside(column) {
-                x.values[(row as usize * x.side + column as usize) * x.channels + channel]
-            } else {
-                0.0
-            }
-        };
-        let one = |place: usize, output: usize| {
-            let mut sum = layer.bias[output];
-            for (tap, weights) in layer.weights.chunks_exact(layer.inputs * outputs).enumerate() {
-                let row = (place / side * layer.stride) as isize + (tap / layer.kernel) as isize - reach;
-                let column = (place % side * layer.stride) as isize + (tap % layer.kernel) as isize - reach;
-                for channel in 0..layer.inputs {
-                    sum += weights[channel * outputs + output] * at(row, column, channel);
-                }
-            }
-            sum
-        };
-        (0..side * side * outputs).map(|at| one(at / outputs, at % outputs)).collect()
-    }
-
-    #[test]
-    fn layers_are_convolutions() {
-        let glance = Glance::read(&bytes()).unwrap();
-        for layer in glance.layers.iter().filter(|layer| layer.inputs <= 64) {
-            for side in [1, 5, 8] {
-                let values = (0..side * side * layer.inputs).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0);
-                let x = Plane { side, channels: layer.inputs, values: values.collect() };
-                let (made, right) = (layer.run(&x), plain(layer, &x));
-                assert_eq!(made.values.len(), right.len());
-                let error = made.values.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(error < 1e-4, "{} by {}: off by {error}", layer.kernel, layer.inputs);
-            }
-        }
-    }
-
     #[test]
     fn any_photo_can_be_looked_at() {
         let glance = Glance::read(&bytes()).unwrap();
         for (width, height) in [(1, 1), (3, 400), (200, 150)] {
-            let seen = glance.look(&image(width, height));
+            let seen = {
+                let image = image(width, height);
+                glance.look(&image, Part::whole(&image))
+            };
             assert_eq!(seen.cells.len(), GRID * GRID * OUT);
             assert!(seen.cells.iter().all(|value| value.is_finite()));
         }
@@ -330,10 +288,11 @@ mod tests {
     fn between_cells_lies_what_is_between() {
         let cells =
             (0..GRID * GRID * OUT).map(|at| (at / OUT % GRID) as f32 + 100.0 * (at / OUT / GRID) as f32);
-        let seen = Seen { cells: cells.collect() };
+        let seen = Seen { cells: cells.collect(), ups: Default::default(), decoder: Arc::default() };
         let at = |x: f32, y: f32| seen.at([(x + 0.5) / GRID as f32, (y + 0.5) / GRID as f32]).0[0];
         assert!((at(3.0, 7.0) - 703.0).abs() < 1e-2 && (at(3.25, 7.5) - 753.25).abs() < 1e-2);
-        assert_eq!((seen.at([-1.0, 0.0]).0[0], seen.at([2.0, 2.0]).1[0]), (0.0, 3939.0));
+        let last = 101.0 * (GRID - 1) as f32;
+        assert_eq!((seen.at([-1.0, 0.0]).0[0], seen.at([2.0, 2.0]).1[0]), (0.0, last));
     }
 
     #[test]
@@ -343,6 +302,48 @@ mod tests {
         assert_eq!(Glance::read(&bytes), None);
         assert_eq!(Glance::read(&bytes[..bytes.len() - 2]), None);
         assert_eq!(Glance::read(&[]), None);
+    }
+
+    /// A bright disc on a ground that grows brighter.
+    fn drawn() -> WorkingImage {
+        let pixel = |at: usize| {
+            let (x, y) = (at % SIDE, at / SIDE);
+            let disc = x.abs_diff(80).pow(2) + y.abs_diff(110).pow(2) < 50 * 50;
+            if disc { [220, 150, 40] } else { [x as u8, y as u8, ((x + y) / 2) as u8] }
+        };
+        let data: Vec<u8> = (0..SIDE * SIDE).flat_map(pixel).collect();
+        WorkingImage::from_rgb(RgbView::new(SIDE, SIDE, &data).unwrap()).unwrap()
+    }
+
+    /// The numbers are those that `native-train/glance/check.py` prints for the same weights.
+    #[test]
+    #[cfg(feature = "glance")]
+    fn the_shipped_one_sees_and_answers_as_in_pytorch() {
+        let glance = Glance::shipped().unwrap();
+        let seen = glance.look(&drawn(), Part { x: 0, y: 0, width: SIDE, height: SIDE });
+        let left = (0..GRID * GRID).map(|cell| if cell % GRID < GRID / 2 { 1.0 } else { -1.0 });
+        let asked = Asked {
+            marks: [vec![27 * GRID + 20], vec![8 * GRID + 40]],
+            boxed: Some([6.0, 14.0, 34.0, 41.0]),
+            earlier: left.collect(),
+        };
+        let odds = glance.decoder.answer(&seen, &asked);
+        let right = [
+            ((3, 5), [0.262, -3.2032, 1.0191], 3.9369),
+            ((27, 20), [-1.6642, 2.3618, -0.07], 8.5171),
+            ((40, 44), [0.6753, -3.4663, 1.1137], -7.6627),
+        ];
+        for ((row, column), numbers, answer) in right {
+            let cell = row * GRID + column;
+            let made = [0, 24, 36].map(|at: usize| seen.cells[cell * OUT + at]);
+            let off = made.iter().zip(numbers).map(|(a, b): (&f32, f32)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 2e-3, "{row}, {column}: {made:?} instead of {numbers:?}");
+            assert!(
+                (odds[cell] - answer).abs() < 2e-3,
+                "{row}, {column}: {} instead of {answer}",
+                odds[cell]
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What it takes to train the [prior](super::prior): the truth about superpixels, errors, and the
 //! gradient of the network's weights.
 
+use std::sync::Arc;
+
 use super::super::ObjectPrompts;
 use super::super::simulate::Judged;
 use super::RefineCache;
+use super::closer::{Closer, Part};
 use super::constraints::{Constraints, Known};
-use super::evidence::{Evidence, FEATURES, Said};
+use super::evidence::{Evidence, FEATURES, Question, Said};
 use super::geodesic::Ways;
 use super::network::{CHANNELS, GLOBALS, Network, PLAN, Row, Seen, Step, View, add};
 use super::pyramid::{Edge, LEVELS, Level};
@@ -23,6 +26,7 @@ pub struct Lesson<'a> {
     features: Vec<[f32; FEATURES]>,
     ways: Option<Ways>,
     earlier: Option<&'a Earlier>,
+    part: Option<Part>,
     /// Part of a superpixel that is inside, and its judged pixels.
     truth: Vec<(f32, f32)>,
 }
@@ -32,10 +36,13 @@ impl<'a> Lesson<'a> {
     #[must_use]
     pub fn new(
         cache: &'a RefineCache, prompts: &ObjectPrompts, truth: &[Judged], earlier: Option<&'a Earlier>,
+        closer: Option<&Closer>,
     ) -> Self {
         let constraints = Constraints::new(prompts, cache.width, cache.height);
         let seeds = Seeds::new(cache, &constraints);
-        let said = Said { boxed: constraints.boxed, logits: &[], trust: 0.0, earlier };
+        let boxed = constraints.boxed;
+        let whole = Question { cache, seeds: &seeds, boxed, earlier }.whole();
+        let said = Said { boxed, logits: &[], trust: 0.0, earlier, whole: &whole, closer };
         let Evidence { features, ways } = Evidence::new(cache, &seeds, said);
         let mut counts = vec![(0.0f32, 0.0f32); cache.superpixels.len()];
         for (at, judged) in truth.iter().enumerate().take(cache.width * cache.height) {
@@ -44,7 +51,8 @@ impl<'a> Lesson<'a> {
             *all += f32::from(u8::from(*judged != Judged::Ignored));
         }
         let truth = counts.into_iter().map(|(inside, all)| (inside / all.max(1.0), all)).collect();
-        Self { cache, constraints, seeds, features, ways, earlier, truth }
+        let part = closer.map(|closer| closer.part);
+        Self { cache, constraints, seeds, features, ways, earlier, part, truth }
     }
 
     fn view(&self) -> View<'_, FEATURES> {
@@ -63,6 +71,8 @@ impl<'a> Lesson<'a> {
             logits: vec![],
             weights: &weights,
             earlier: self.earlier,
+            whole: Arc::default(),
+            closer: None,
             star: true,
         };
         let odds: Vec<f32> = odds.iter().map(|odds| weights.prior * odds).collect();
@@ -75,7 +85,7 @@ impl<'a> Lesson<'a> {
             Known::Outside => 0,
         };
         let mask = self.constraints.map.iter().enumerate().map(pixel).collect();
-        (Earlier(inside), mask)
+        (Earlier { labels: inside, part: self.part, whole: Arc::default() }, mask)
     }
 
     /// Adds the gradient of the loss to `gradient`; the loss, and what comes of these prompts so
@@ -332,7 +342,11 @@ mod tests {
     /// The left half.
     fn earlier(cache: &RefineCache) -> Earlier {
         let left = |patch: &Patch| patch.centre[0] < 0.5 * SIDE as f32;
-        Earlier(cache.superpixels.patches.iter().map(left).collect())
+        Earlier {
+            labels: cache.superpixels.patches.iter().map(left).collect(),
+            part: None,
+            whole: Arc::default(),
+        }
     }
 
     fn network() -> Network {
@@ -345,7 +359,7 @@ mod tests {
     fn the_gradient_is_the_slope_of_the_loss() {
         let cache = RefineCache::new(&image(), None);
         let earlier = earlier(&cache);
-        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
+        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier), None);
         let mut network = network();
         let mut gradient = vec![[0.0; CHANNELS]; network.rows.len()];
         lesson.descend(&network, &mut gradient);
@@ -380,7 +394,7 @@ mod tests {
     fn the_mask_of_a_lesson_obeys_the_prompts() {
         let cache = RefineCache::new(&image(), None);
         let earlier = earlier(&cache);
-        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier));
+        let lesson = Lesson::new(&cache, &prompts(), &truth(), Some(&earlier), None);
         let (_, mask) = lesson.decided(&vec![0.0; cache.superpixels.len()]);
         assert_eq!((mask[32 * SIDE + 27], mask[30 * SIDE + 50], mask[2 * SIDE + 2]), (1, 0, 0));
     }

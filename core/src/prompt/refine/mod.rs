@@ -11,8 +11,11 @@
 
 mod band;
 mod cache;
+mod closer;
 mod colour;
 mod constraints;
+mod convolution;
+mod decoder;
 mod evidence;
 mod field;
 mod geodesic;
@@ -31,9 +34,12 @@ mod tight;
 mod upscale;
 mod weights;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 pub use cache::RefineCache;
+pub use closer::Closer;
 pub use glance::Glance;
 pub use solve::Earlier;
 pub use upscale::upscale;
@@ -139,7 +145,8 @@ pub fn refine_with(input: &RefineInput<'_>, options: &RefineOptions, weights: &R
         Edges::GraphCut => {
             let found = cut(input, &field, &constraints, options, weights);
             let mask = found.edge(input, &constraints, weights);
-            (earlier, score) = (Some(Earlier(found.solution.labels)), Some(found.solution.expected));
+            score = Some(found.solution.expected);
+            earlier = Some(found.corrected);
             mask
         }
     };
@@ -163,7 +170,7 @@ pub fn outline(input: &RefineInput<'_>, options: &RefineOptions) -> Option<Earli
     }
     let field = Field::new(input.logits, input.side, input.area);
     let found = cut(input, &field, &constraints, options, &RefineWeights::default());
-    Some(Earlier(found.solution.labels))
+    Some(found.corrected)
 }
 
 /// Whether anything speaks for any pixel.
@@ -184,6 +191,8 @@ fn threshold(input: &RefineInput<'_>, field: &Field) -> Vec<u8> {
 struct Found {
     seeds: Seeds,
     solution: Solution,
+    /// What the next prompt corrects.
+    corrected: Earlier,
 }
 
 fn cut(
@@ -193,31 +202,56 @@ fn cut(
     let seeds = Seeds::new(input.cache, constraints);
     let logits = logits(input, field);
     let given = given(input, &logits, weights);
+    let (cache, boxed, earlier) = (input.cache, constraints.boxed, input.earlier);
     let solver = Solver {
-        cache: input.cache,
+        cache,
         seeds: &seeds,
-        boxed: constraints.boxed,
+        boxed,
         given,
         logits,
         weights,
-        earlier: input.earlier,
+        earlier,
+        whole: Arc::default(),
+        closer: None,
         star: options.connected,
     };
+    let (solution, corrected) = solved(input, solver);
+    Found { seeds, solution, corrected }
+}
+
+/// The object, and what the next prompt corrects. A box says little of what is in it: a second look
+/// starts from what the first one found.
+fn solved(input: &RefineInput<'_>, mut solver: Solver<'_>) -> (Solution, Earlier) {
+    if solver.earlier.is_none() {
+        solver.whole = solver.question().whole();
+    }
+    let known = input.earlier.and_then(|earlier| earlier.part);
+    let closer = solver.extent().and_then(|extent| Closer::at(input.cache, input.image, extent, known));
+    if let Some(earlier) = solver.earlier {
+        // Beside a part that is looked at closely, what was made of the whole before will do.
+        solver.whole = if closer.is_some() { Arc::clone(&earlier.whole) } else { solver.question().whole() };
+    }
+    let solver = Solver { closer: closer.as_ref(), ..solver };
     let mut solution = solver.solve(input.granularity());
-    if constraints.boxed && input.earlier.is_none() {
-        // A box says little of what is in it: a second look starts from what the first one found.
-        for _ in 0..weights.again {
-            let earlier = Earlier(solution.labels);
+    let corrected = |solution: &Solution| Earlier {
+        labels: solution.labels.clone(),
+        part: closer.as_ref().map(|closer| closer.part),
+        whole: Arc::clone(&solver.whole),
+    };
+    if solver.boxed && input.earlier.is_none() {
+        for _ in 0..solver.weights.again {
+            let earlier = corrected(&solution);
             solution = Solver { earlier: Some(&earlier), ..solver.clone() }.solve(input.granularity());
         }
     }
-    Found { seeds, solution }
+    let corrected = corrected(&solution);
+    (solution, corrected)
 }
 
 impl Found {
     /// The mask at the resolution of the image.
     fn edge(&self, input: &RefineInput<'_>, constraints: &Constraints, weights: &RefineWeights) -> Vec<u8> {
-        let Self { seeds, solution: Solution { labels, colours, .. } } = self;
+        let Self { seeds, solution: Solution { labels, colours, .. }, .. } = self;
         let rgb = input.image.data().as_chunks::<3>().0;
         let coarse = Coarse { labels, mixed: &seeds.mixed, colours };
         Band { cache: input.cache, rgb, constraints, coarse, weights }.refine()

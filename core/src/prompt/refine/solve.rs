@@ -2,10 +2,12 @@
 //! ways over the image say of each, and how alike neighbours are.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::RefineCache;
+use super::closer::{Closer, Extent, Part};
 use super::constraints::{Constraints, Known};
-use super::evidence::{Evidence, Said};
+use super::evidence::{Evidence, Question, Said};
 use super::geodesic::Ways;
 use super::maxflow::Network;
 use super::prior;
@@ -31,13 +33,19 @@ pub(super) enum Seed {
 }
 
 /// Which superpixels were inside before the newest prompt, which corrects that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Earlier(pub(super) Vec<bool>);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Earlier {
+    pub(super) labels: Vec<bool>,
+    /// The part of the image that was looked at more closely.
+    pub(super) part: Option<Part>,
+    /// What the glance's decoder made of the whole image.
+    pub(super) whole: Arc<[f32]>,
+}
 
 impl Earlier {
     /// 1 inside, 0 outside.
     pub(super) fn share(&self, at: usize) -> f32 {
-        f32::from(u8::from(self.0.get(at).copied().unwrap_or(false)))
+        f32::from(u8::from(self.labels.get(at).copied().unwrap_or(false)))
     }
 }
 
@@ -138,6 +146,10 @@ pub(super) struct Solver<'a> {
     pub(super) weights: &'a RefineWeights,
     /// What came of the prompts before the newest.
     pub(super) earlier: Option<&'a Earlier>,
+    /// What the glance's decoder makes of the whole image, for each superpixel.
+    pub(super) whole: Arc<[f32]>,
+    /// A closer look at where the object seems to lie.
+    pub(super) closer: Option<&'a Closer>,
     /// Only what hangs together with a positive seed.
     pub(super) star: bool,
 }
@@ -187,6 +199,41 @@ impl Solver<'_> {
         }
         let expected = self.expected(&likely, &guess.labels);
         Solution { labels: guess.labels, colours: guess.colours, expected }
+    }
+
+    /// What the glance's decoder can be asked.
+    pub(super) fn question(&self) -> Question<'_> {
+        Question { cache: self.cache, seeds: self.seeds, boxed: self.boxed, earlier: self.earlier }
+    }
+
+    /// Between which columns and rows of the image the object seems to lie: what came before and what
+    /// is marked, or the box, or what the decoder makes of a first click.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        let found = if self.earlier.is_none() && !self.boxed { self.clicked() } else { vec![] };
+        let among = |at: usize| match self.earlier {
+            Some(earlier) => earlier.share(at) > 0.0 || self.seeds.known[at] == Seed::Inside,
+            None if self.boxed => self.seeds.known[at] != Seed::Outside,
+            None => found[at],
+        };
+        let [columns, rows] = self.cache.extent(among);
+        // From the middles of superpixels to their sides.
+        let (more, factor) = (0.5 * self.cache.step, self.cache.factor as f32);
+        let sides = |[low, high]: [f32; 2]| [(low - more) * factor, (high + more) * factor];
+        columns[0].is_finite().then(|| [columns, rows].map(sides))
+    }
+
+    /// Which superpixels hang together with positive ones among those that the decoder takes to be
+    /// inside.
+    fn clicked(&self) -> Vec<bool> {
+        let mut found = vec![false; self.cache.superpixels.len()];
+        let mut next: Vec<usize> = self.seeds.of(Seed::Inside).collect();
+        while let Some(at) = next.pop() {
+            if !std::mem::replace(&mut found[at], true) {
+                let around = self.cache.superpixels.around(at).iter().map(|touch| touch.other as usize);
+                next.extend(around.filter(|&other| self.whole.get(other).is_some_and(|&odds| odds > 0.0)));
+            }
+        }
+        found
     }
 
     fn first_guess(&self, odds: Vec<f32>) -> Guess {
@@ -273,7 +320,14 @@ impl Solver<'_> {
         if !self.boxed && self.seeds.positive.is_empty() {
             return (given.clone(), None);
         }
-        let said = Said { boxed: self.boxed, logits: &self.logits, trust: *trust, earlier: self.earlier };
+        let said = Said {
+            boxed: self.boxed,
+            logits: &self.logits,
+            trust: *trust,
+            earlier: self.earlier,
+            whole: &self.whole,
+            closer: self.closer,
+        };
         let evidence = Evidence::new(self.cache, self.seeds, said);
         let prior = prior::odds(self.cache, self.seeds, &evidence.features);
         let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);
