@@ -245,14 +245,14 @@ mod tests {
             |part: Option<Part>| Asked::new(&cache, &Place::new(&cache, part), [&[patch], &[]], frame, None);
         // Two pixels a cell.
         let whole = asked(None);
-        assert_eq!(whole.marks, [vec![(y / 2.0) as usize * GRID + (x / 2.0) as usize], vec![]]);
+        assert_eq!(whole.marks, [vec![(y / 2.0) as usize * GRID + (x / 2.0) as usize], Vec::new()]);
         assert_eq!(whole.boxed, Some([12.0, 6.0, 36.0, 18.0]));
         let right = Part { x: SIDE / 2, y: 0, width: SIDE / 2, height: SIDE };
         let part = asked(Some(right));
         assert_eq!(part.marks[0], [(y / 2.0) as usize * GRID + (x - 48.0) as usize]);
         assert_eq!(part.boxed, Some([-24.0, 6.0, 24.0, 18.0]));
         let elsewhere = asked(Some(Part { x: 0, ..right }));
-        assert_eq!(elsewhere.marks, [vec![], vec![]]);
+        assert!(elsewhere.marks.iter().all(Vec::is_empty));
     }
 
     #[test]
@@ -270,7 +270,9 @@ mod tests {
     #[test]
     fn a_box_is_one_inside_and_tells_how_far_its_middle_is() {
         let boxed = Asked { boxed: Some([10.0, 20.0, 30.0, 30.0]), ..Asked::default() };
-        assert_eq!(boxed.in_box(25 * GRID + 20), [1.0, 0.05, 0.1, 1.0]);
+        let near = boxed.in_box(25 * GRID + 20);
+        let off = near.iter().zip([1.0, 0.05, 0.1, 1.0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-6, "{near:?}");
         let [inside, u, v, on] = boxed.in_box(2 * GRID + 47);
         assert_eq!((inside, u, v, on), (0.0, 2.0, 2.0, 1.0));
         assert_eq!(Asked::default().in_box(7), [0.0; 4]);
