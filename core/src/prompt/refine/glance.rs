@@ -37,7 +37,7 @@ const STAGES: [[usize; 5]; 6] = [
 /// Stages that the way back up sees, from coarse to fine, and its channels there.
 pub(super) const UP: [(usize, usize); 3] = [(4, 80), (2, 48), (1, 32)];
 
-/// The network, and the [decoder](super::decoder) that was trained with it.
+/// The network, and the decoder of prompts that was trained with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glance {
     layers: Arc<Vec<Layer>>,
