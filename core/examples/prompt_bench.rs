@@ -90,7 +90,7 @@ fn prompts_of(i: usize, width: usize, height: usize) -> [ObjectPrompts; 3] {
     let boxes = vec![BoxPrompt { x0, y0, x1: x1.min(width as f32), y1: y1.min(height as f32) }];
     [
         clicked(vec![first.clone()]),
-        clicked(vec![first.clone(), click(4.0, 4.0, false)]),
+        clicked(vec![first, click(4.0, 4.0, false)]),
         ObjectPrompts { boxes, ..ObjectPrompts::default() },
     ]
 }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from net import DEVIATION, GRID, KIN, MEAN, SEEN, SIDE, Decoder, Glance, Heads
+from net import DEVIATION, GRID, KIN, MEAN, SEEN, SIDE, Decoder, Glance, in_order
 from prompts import Prompts
 
 OUT = SEEN + 1 + KIN
@@ -48,22 +48,7 @@ class Reader:
 def read(content):
     net, decoder, reader = Glance(), Decoder(), Reader(content)
     net.out = nn.Conv2d(net.out.in_channels, OUT, 1)
-    reader.into(net.stem)
-    for stage in net.stages:
-        for block in stage:
-            for part in (block.expand, block.depthwise, block.project):
-                if part:
-                    reader.into(part)
-    reader.into(net.top)
-    reader.into(net.everywhere)
-    for parts in zip(net.lateral, net.beside, net.up):
-        for part in parts:
-            reader.into(part)
-    reader.into(net.out)
-    down, beside, lateral, up = decoder.down, decoder.beside, decoder.lateral, decoder.up
-    for part in (decoder.enter, decoder.fine, down[0], beside[0], decoder.middle, down[1], beside[1], decoder.told):
-        reader.into(part)
-    for part in (*decoder.coarse, lateral[0], up[0], lateral[1], up[1], decoder.out):
+    for part in in_order(net, decoder):
         reader.into(part)
     assert reader.at == len(content), "other bytes than a glance's"
     return net.eval(), decoder.eval()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from net import DEVIATION, MEAN, SIDE, Decoder, Glance, Heads
+from net import DEVIATION, MEAN, SIDE, Decoder, Glance, Heads, in_order
 
 
 def folded(layer):
@@ -36,20 +36,13 @@ def last(net, heads, photos):
 
 
 def layers(net, heads, decoder, photos):
-    yield folded(net.stem)
-    for stage in net.stages:
-        for block in stage:
-            yield from (folded(part) for part in (block.expand, block.depthwise, block.project) if part)
-    yield folded(net.top)
-    yield net.everywhere.weight[:, :, None, None], net.everywhere.bias
-    for parts in zip(net.lateral, net.beside, net.up):
-        yield from map(folded, parts)
-    yield last(net, heads, photos)
-    down, beside, lateral, up = decoder.down, decoder.beside, decoder.lateral, decoder.up
-    yield from map(folded, (decoder.enter, decoder.fine, down[0], beside[0], decoder.middle, down[1], beside[1]))
-    yield decoder.told.weight[:, :, None, None], decoder.told.bias
-    yield from map(folded, (*decoder.coarse, lateral[0], up[0], lateral[1], up[1]))
-    yield decoder.out.weight, decoder.out.bias
+    for part in in_order(net, decoder):
+        if part is net.out:
+            yield last(net, heads, photos)
+        elif isinstance(part, torch.nn.Sequential):
+            yield folded(part)
+        else:
+            yield part.weight.reshape(*part.weight.shape[:2], 1, 1), part.bias
 
 
 def written(weight, bias):

@@ -137,6 +137,21 @@ class Heads(nn.Module):
         return 3 * self.scale[0] - self.scale[1] * away
 
 
+def in_order(net, decoder):
+    """All parts with weights of the glance and its decoder, in the order in which they are run and written."""
+    yield net.stem
+    for stage in net.stages:
+        for block in stage:
+            yield from filter(None, (block.expand, block.depthwise, block.project))
+    yield from (net.top, net.everywhere)
+    for parts in zip(net.lateral, net.beside, net.up):
+        yield from parts
+    yield net.out
+    down, beside, lateral, up = decoder.down, decoder.beside, decoder.lateral, decoder.up
+    yield from (decoder.enter, decoder.fine, down[0], beside[0], decoder.middle, down[1], beside[1], decoder.told)
+    yield from (*decoder.coarse, lateral[0], up[0], lateral[1], up[1], decoder.out)
+
+
 # Maps of the prompts that the decoder sees beside what the glance saw.
 MAPS = 12
 # Channels of the decoder on its three scales.

@@ -36,9 +36,8 @@ class Prompts:
         n = len(self.cells)
         row, column = (self.cells // GRID + 0.5), (self.cells % GRID + 0.5)
         away = ((ROWS[None, None] - row[:, :, None, None]) ** 2 + (COLUMNS[None, None] - column[:, :, None, None]) ** 2).sqrt()
-        at = self.cells[:, None].expand(n, seen.shape[1], MOST)
-        there = seen.flatten(2).gather(2, at)
-        flat = seen.flatten(2)
+        under = lambda of: of.flatten(2).gather(2, self.cells[:, None].expand(n, of.shape[1], MOST))
+        there, flat, finest_there = under(seen), seen.flatten(2), under(finest)
         kin = there.square().sum(1)[:, :, None] + flat.square().sum(1)[:, None] - 2 * there.transpose(1, 2) @ flat
         kin = scale * kin.clamp(min=0).view(n, MOST, GRID, GRID)
         maps, told = [], []
@@ -49,8 +48,7 @@ class Prompts:
             any_of = of.any(1).float()
             maps += [torch.exp(-((least / 1.5) ** 2)), ((least.clamp(max=GRID) + 1).log() / 2 - 1) * any_of, (1 - near / 4) * any_of]
             share = (self.signs == sign).float()
-            under = finest.flatten(2).gather(2, self.cells[:, None].expand(n, finest.shape[1], MOST))
-            told.append((under * share[:, None]).sum(2) / share.sum(1, keepdim=True).clamp(min=1))
+            told.append((finest_there * share[:, None]).sum(2) / share.sum(1, keepdim=True).clamp(min=1))
         x0, y0, x1, y1 = (self.boxes[:, k, None, None] for k in range(4))
         on = self.boxed[:, None, None]
         u = (2 * (COLUMNS[None] - x0) / (x1 - x0).clamp(min=1) - 1).abs().clamp(max=2) * on

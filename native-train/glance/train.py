@@ -70,12 +70,17 @@ def crops(n):
     return theta
 
 
+def an_object(mask):
+    """One object of a mask by chance, where it is; none where there is none of some size."""
+    values = [v for v in mask.unique().tolist() if v not in (0, 128) and (mask == v).sum() > LEAST_PIXELS]
+    return mask == values[torch.randint(len(values), (1,)).item()] if values else None
+
+
 def closer(mask, otherwise):
     """A crop around an object by chance, flipped or not; another where there is no object."""
-    values = [v for v in mask.unique().tolist() if v not in (0, 128) and (mask == v).sum() > LEAST_PIXELS]
-    if not values:
+    chosen = an_object(mask)
+    if chosen is None:
         return otherwise
-    chosen = mask == values[torch.randint(len(values), (1,)).item()]
     theta, side = torch.zeros(2, 3), mask.shape[0]
     ends = [torch.nonzero(chosen.any(axis))[:, 0][[0, -1]].float() + torch.tensor([0.0, 1.0]) for axis in (0, 1)]
     margin = max(high - low for low, high in ends)
@@ -108,10 +113,9 @@ def objects(masks):
     """One object of each mask by chance [n, SIDE, SIDE], and whether there is one."""
     chosen, there = torch.zeros(masks.shape), torch.zeros(len(masks))
     for i, mask in enumerate(masks):
-        values = [v for v in mask.unique().tolist() if v not in (0, 128) and (mask == v).sum() > LEAST_PIXELS]
-        if values:
-            chosen[i] = (mask == values[torch.randint(len(values), (1,)).item()]).float()
-            there[i] = 1
+        found = an_object(mask)
+        if found is not None:
+            chosen[i], there[i] = found.float(), 1
     return chosen, there
 
 

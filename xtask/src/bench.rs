@@ -151,11 +151,8 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
     tools.run(tools.command("cargo").arg("build").args(comparison.ours))?;
     let mut ratios = vec![];
     for round in 1..=args.rounds {
-        let ours = report(tools, our_side(tools, comparison).args(comparison.with).args(&args.passed_on))?;
-        let theirs = report(
-            tools,
-            their_side(tools, &python, comparison).args(comparison.with).args(&args.passed_on),
-        )?;
+        let ours = report(tools, our_side(tools, comparison).args(&args.passed_on))?;
+        let theirs = report(tools, their_side(tools, &python, comparison).args(&args.passed_on))?;
         check_same(comparison, &ours, &theirs)?;
         let (ours, theirs) = (median_seconds(&ours)?, median_seconds(&theirs)?);
         println!("round {round}: ours {ours:.4} s, theirs {theirs:.4} s, ratio {:.2}", theirs / ours);
@@ -169,13 +166,13 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
 
 fn our_side(tools: &Toolbox, comparison: &Comparison) -> Command {
     let mut command = tools.command("cargo");
-    command.args(["run", "--quiet"]).args(comparison.ours).arg("--");
+    command.args(["run", "--quiet"]).args(comparison.ours).arg("--").args(comparison.with);
     command
 }
 
 fn their_side(tools: &Toolbox, python: &Path, comparison: &Comparison) -> Command {
     let mut command = tools.command(python);
-    command.arg(comparison.theirs);
+    command.arg(comparison.theirs).args(comparison.with);
     command
 }
 

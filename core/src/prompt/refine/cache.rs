@@ -3,10 +3,11 @@
 use super::super::WorkingImage;
 use super::closer::{Looks, Part};
 use super::colour::{Converter, Lab, Palette};
+use super::decoder::Place;
 use super::glance::{Glance, KIN, SEEN, Seen};
 use super::pyramid::{LEVELS, Level, levels};
 use super::scene::{Grain, SCENE, describe, grain};
-use super::superpixels::{Patch, Superpixels};
+use super::superpixels::Superpixels;
 
 /// Pixels of the reduced image at most, about.
 const REDUCED_PIXELS: usize = 200_000;
@@ -34,6 +35,7 @@ pub struct RefineCache {
     pub(super) colour_starts: Vec<u32>,
     /// What a glance at the photo saw at each superpixel, and what it is kin to; empty without one.
     pub(super) glance: Vec<([f32; SEEN], [f32; KIN])>,
+    /// The same as cells, which the decoder is asked about; none without a glance.
     pub(super) seen: Option<Seen>,
     /// Closer looks at parts of the image; none without a glance.
     pub(super) looks: Option<Looks>,
@@ -79,18 +81,11 @@ impl RefineCache {
             scene,
             levels,
         };
-        let looked = |seen: &Seen| cache.places().map(|place| seen.at(place)).collect();
+        let whole = Place::new(&cache, None);
+        let looked = |seen: &Seen| whole.patches(&cache).map(|place| seen.at(place)).collect();
         cache.glance = cache.seen.as_ref().map(looked).unwrap_or_default();
         cache.scene = describe(&cache, &lab);
         cache
-    }
-
-    /// The middles of superpixels, in parts of the image's sides.
-    pub(super) fn places(&self) -> impl Iterator<Item = [f32; 2]> {
-        let rows = self.superpixels.labels.len() / self.columns.max(1);
-        let sides = [self.columns, rows].map(|side| side.max(1) as f32);
-        let place = move |patch: &Patch| [0, 1].map(|side: usize| patch.centre[side] / sides[side]);
-        self.superpixels.patches.iter().map(place)
     }
 
     pub(super) fn colours_of(&self, patch: usize) -> &[(u8, f32)] {

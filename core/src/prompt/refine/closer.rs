@@ -46,7 +46,7 @@ impl Part {
         }
         let margin = MARGIN * across.max(down);
         let span = |[low, high]: [f32; 2], side: usize| {
-            let more = (margin).max(0.5 * (LEAST_SIDE - (high - low)));
+            let more = margin.max(0.5 * (LEAST_SIDE - (high - low)));
             let low = (low - more).clamp(0.0, side as f32);
             let high = (high + more).clamp(low, side as f32);
             (low as usize, (high.ceil() as usize).min(side) - low as usize)

@@ -83,6 +83,11 @@ impl Place {
         std::array::from_fn(|side| (at[side] - self.low[side]) / self.size[side])
     }
 
+    /// The middles of superpixels, in parts of the grid's sides.
+    pub(super) fn patches<'a>(&'a self, cache: &'a RefineCache) -> impl Iterator<Item = [f32; 2]> + 'a {
+        cache.superpixels.patches.iter().map(|patch| self.of(patch.centre))
+    }
+
     /// The middle of a cell, in pixels of the reduced image.
     fn middle(&self, cell: usize) -> [f32; 2] {
         let cells = [cell % GRID, cell / GRID];

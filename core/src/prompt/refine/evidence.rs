@@ -140,7 +140,7 @@ impl Question<'_> {
         let marks = [&self.seeds.positive[..], &self.seeds.negative[..]];
         let place = Place::new(cache, part);
         let asked = Asked::new(cache, &place, marks, frame, self.earlier);
-        seen.answer(&asked, cache.superpixels.patches.iter().map(|patch| place.of(patch.centre)))
+        seen.answer(&asked, place.patches(cache))
     }
 
     /// The same of the whole; empty without a glance.
@@ -154,8 +154,8 @@ impl Question<'_> {
         let Some(closer) = closer else { return odds };
         let place = Place::new(self.cache, Some(closer.part));
         let closely = self.ask(&closer.seen, Some(closer.part));
-        for ((odds, closely), patch) in odds.iter_mut().zip(closely).zip(&self.cache.superpixels.patches) {
-            if place.of(patch.centre).iter().all(|part| (0.0..=1.0).contains(part)) {
+        for ((odds, closely), place) in odds.iter_mut().zip(closely).zip(place.patches(self.cache)) {
+            if place.iter().all(|part| (0.0..=1.0).contains(part)) {
                 *odds = (closely, true);
             }
         }
@@ -360,6 +360,37 @@ mod tests {
     use super::super::super::{RgbView, WorkingImage};
     use super::super::glance::SEEN;
     use super::*;
+
+    #[test]
+    #[cfg(feature = "glance")]
+    fn what_the_decoder_makes_of_prompts_reaches_the_prior() {
+        use super::super::super::{Click, ObjectPrompts};
+        use super::super::constraints::Constraints;
+        use super::super::glance::Glance;
+
+        let data: Vec<u8> = (0..90 * 90 * 3).map(|at| (at * 7 % 251) as u8).collect();
+        let image = WorkingImage::from_rgb(RgbView::new(90, 90, &data).unwrap()).unwrap();
+        let cache = RefineCache::new(&image, Glance::shipped().as_deref());
+        let clicks = vec![Click { x: 20.0, y: 20.0, positive: true, radius: None }];
+        let prompts = ObjectPrompts { clicks, ..ObjectPrompts::default() };
+        let seeds = Seeds::new(&cache, &Constraints::new(&prompts, 90, 90));
+        let whole = Question { cache: &cache, seeds: &seeds, boxed: false, earlier: None }.whole();
+        let closer = Closer::alone(&cache, &image, [10.0, 30.0], [10.0, 30.0]).unwrap();
+        let numbers = |closer: Option<&Closer>| {
+            let said = Said { boxed: false, logits: &[], trust: 0.0, earlier: None, whole: &whole, closer };
+            let features = Evidence::new(&cache, &seeds, said).features;
+            let last = FEATURES - LOGIT_FEATURES;
+            features.iter().map(|all| [all[last - 3], all[last - 2], all[last - 1]]).collect::<Vec<_>>()
+        };
+        let (plain, closely) = (numbers(None), numbers(Some(&closer)));
+        let far = cache.patch_at(80, 80);
+        for (at, odds) in whole.iter().enumerate() {
+            assert_eq!(plain[at], [0.4 * odds.clamp(-MOST_ODDS, MOST_ODDS), 1.0, 0.0]);
+        }
+        let near = cache.patch_at(20, 20);
+        assert_eq!((closely[near][2], closely[far]), (1.0, plain[far]));
+        assert_ne!(closely[near][0], plain[near][0], "the closer look says something else");
+    }
 
     #[test]
     fn kin_is_who_lies_near_a_mark() {

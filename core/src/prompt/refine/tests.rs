@@ -86,6 +86,30 @@ fn one_click_finds_a_disc() {
 }
 
 #[test]
+#[cfg(feature = "glance")]
+fn a_small_thing_is_looked_at_closely_and_again_for_the_next_click() {
+    let truth = disc(640, 480, 200.0, 240.0, 40.0);
+    let image = disc_image(640, 480, &truth);
+    let cache = RefineCache::new(&image, Glance::shipped().as_deref());
+    let refined = |prompts: &ObjectPrompts, earlier: Option<&Earlier>| {
+        let area = image.area();
+        let (logits, side, granularity) = (&[][..], 0, 0.0);
+        let input =
+            RefineInput { image: &image, cache: &cache, logits, side, area, prompts, granularity, earlier };
+        refine(&input, &RefineOptions::default())
+    };
+    let first = refined(&clicks(&[(200.0, 240.0, true)]), None);
+    assert!(first.mask.overlap(&truth) > 0.96, "IoU {}", first.mask.overlap(&truth));
+    let first = first.earlier.unwrap();
+    let part = first.part.unwrap();
+    assert!(part.x <= 160 && part.y <= 200 && part.x + part.width >= 240 && part.y + part.height >= 280);
+    assert!(part.width < 320 && part.height < 240, "{part:?}");
+    assert_eq!(first.whole.len(), cache.superpixels.len());
+    let next = refined(&clicks(&[(200.0, 240.0, true), (600.0, 40.0, false)]), Some(&first)).earlier.unwrap();
+    assert_eq!((next.part, next.whole), (Some(part), first.whole));
+}
+
+#[test]
 fn a_box_finds_a_disc() {
     let truth = disc(200, 160, 90.0, 70.0, 40.0);
     let scene = Scene::new(disc_image(200, 160, &truth));
