@@ -266,6 +266,16 @@ fn tuning_says_what_it_needs() {
     place.pretrain("masked", &["--steps", "1", "--prompts", "--dice-weight", "0.5"]).ok();
     let record = &place.metrics("masked")[0];
     assert!(record["mae_loss"].is_f64() && record["dice_loss"].is_f64(), "{record}");
+    place
+        .pretrain("run", &["--steps", "1", "--boundary-weight", "1"])
+        .fails(3, &["boundary_weight", "rmae tune"]);
+    place.tune("run", &["--init", "first", "--boundary-weight", "-1"]).fails(3, &["boundary_weight = -1"]);
+    place.tune("border", &["--init", "first", "--steps", "2", "--boundary-weight", "0.5"]).ok();
+    for record in place.metrics("border") {
+        let loss = |key: &str| record[key].as_f64().unwrap();
+        let sum = loss("region_loss") + loss("dice_loss") + 0.5 * loss("boundary_loss");
+        assert!(loss("boundary_loss") > 0.0 && (loss("loss") - sum).abs() < 1e-5, "{record}");
+    }
 }
 
 #[test]

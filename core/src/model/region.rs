@@ -6,6 +6,7 @@ use super::{Inputs, decoders, pixel};
 use crate::config::{ModelConfig, RegionDecoder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
+use crate::ops::boundary::RegionBoundary;
 use crate::ops::dice::RegionDice;
 use crate::ops::elementwise::{Add, Reshape};
 use crate::ops::linear::Linear;
@@ -43,7 +44,7 @@ pub(crate) fn predicted(
     g.set_output("pixel_memory", memory);
     let logits = decoders::decode(g, config, queries, memory)?;
     g.set_output("pred_region_logits", logits);
-    let target = target_patches(g, config, inputs.batch, regions)?;
+    let target = map_patches(g, config, inputs.batch, regions)?;
     Ok(Predicted { logits, target })
 }
 
@@ -60,6 +61,14 @@ pub(crate) fn cross_entropy(
 /// The `dice_loss`, over all patches.
 pub(crate) fn dice(g: &mut Graph, made: &Predicted) -> Result<NodeId> {
     g.scoped("dice_loss", |g| g.apply(RegionDice, &[made.logits, made.target]))
+}
+
+/// The `boundary_loss`, over all patches; `distances [B, k, S, S]` are signed.
+pub(crate) fn boundary(
+    g: &mut Graph, config: &ModelConfig, inputs: &Inputs, made: &Predicted, distances: NodeId,
+) -> Result<NodeId> {
+    let distances = map_patches(g, config, inputs.batch, distances)?;
+    g.scoped("boundary_loss", |g| g.apply(RegionBoundary, &[made.logits, distances]))
 }
 
 /// One query a region, `[B, k, D_r]` (channel decoder: `[B, 1, D_r]`), from the visible patches of the
@@ -91,8 +100,8 @@ fn region_patches(g: &mut Graph, config: &ModelConfig, regions: NodeId) -> Resul
     g.apply(Patchify { patch: config.patch_size, layout, subtract: 0.5 }, &[maps])
 }
 
-/// The true regions as patches, `[B, k, L, p²]`.
-fn target_patches(g: &mut Graph, config: &ModelConfig, batch: usize, regions: NodeId) -> Result<NodeId> {
+/// Maps `[B, k, S, S]` as patches, `[B, k, L, p²]`.
+fn map_patches(g: &mut Graph, config: &ModelConfig, batch: usize, regions: NodeId) -> Result<NodeId> {
     let p2 = config.patch_size * config.patch_size;
     let maps = as_images(g, config, regions, 1)?;
     let layout = PatchLayout::ChannelsFirst;

@@ -27,13 +27,17 @@ pub struct TuningOptions {
     pub whole_image: bool,
     /// Weight of the soft Dice loss beside the cross-entropy; 0 leaves it out.
     pub dice_weight: f64,
+    /// Weight of the boundary loss; 0 leaves it out. Otherwise there is one more input,
+    /// `region_distances [B, k, S, S]`: signed distances to the borders of the true regions, negative inside,
+    /// in patches ([`crate::prompt::distance::signed_distances`] over the patch's side).
+    pub boundary_weight: f64,
 }
 
 /// The graph of one tuning step on `batch` images, gradients included: as [`super::training_graph`],
 /// but the region encoder sees, of each region, the first `keep` patches of `prompt_ids [B·k, L]`
 /// in `prompt_maps [B·k, 1, S, S]`, and the region loss is over all patches, the shown ones included.
 ///
-/// Outputs are `loss`, `region_loss`, `dice_loss` (where it counts), `mae_loss` (of masked images, where
+/// Outputs are `loss`, `region_loss`, `dice_loss` and `boundary_loss` (where they count), `mae_loss` (of masked images, where
 /// the model has pixels) and `pred_region_logits [B, k, L, p²]`.
 ///
 /// # Errors
@@ -69,6 +73,12 @@ pub fn tuning_graph(
         let loss = region::dice(&mut g, &made)?;
         g.set_output("dice_loss", loss);
         losses.push((loss, options.dice_weight));
+    }
+    if options.boundary_weight > 0.0 {
+        let distances = g.input("region_distances", &[batch, config.num_region, s, s]);
+        let loss = region::boundary(&mut g, config, &inputs, &made, distances)?;
+        g.set_output("boundary_loss", loss);
+        losses.push((loss, options.boundary_weight));
     }
     let loss = weighted_sum(&mut g, &losses)?;
     g.set_output("loss", loss);
@@ -111,7 +121,7 @@ mod tests {
     }
 
     fn masked(keep: usize) -> TuningOptions {
-        TuningOptions { keep, whole_image: false, dice_weight: 0.0 }
+        TuningOptions { keep, whole_image: false, dice_weight: 0.0, boundary_weight: 0.0 }
     }
 
     fn inputs() -> Tensors {
@@ -220,6 +230,49 @@ mod tests {
         };
         let want = (0..3).map(dice).sum::<f64>() / 3.0;
         assert!((out["dice_loss"].scalar() - want).abs() < 1e-9, "{} {want}", out["dice_loss"].scalar());
+    }
+
+    #[test]
+    fn the_boundary_loss_weighs_errors_by_their_distance() {
+        let config = small();
+        let seen = config.visible_region_patches();
+        let options = TuningOptions { whole_image: true, boundary_weight: 0.25, ..masked(seen) };
+        let graph = tuning_graph(&config, 1, &options, Recompute::Nothing).unwrap();
+        let mut inputs = shown_as_in_training(&config, 1);
+        let truth = inputs["regions"].to_f64();
+        let distances: Vec<f32> = truth
+            .chunks(256)
+            .flat_map(|map| {
+                let inside: Vec<bool> = map.iter().map(|&t| t > 0.5).collect();
+                crate::prompt::distance::signed_distances(&inside, 16, 16)
+            })
+            .collect();
+        let tensor = HostTensor::f32(&[1, 3, 16, 16], distances.clone()).unwrap();
+        inputs.insert("region_distances".into(), tensor);
+        let device = Device::cpu(Precision::F64);
+        let mut params = pollster::block_on(device.params(&init_params(&config, 3).unwrap())).unwrap();
+        let fetch = ["loss", "region_loss", "boundary_loss", "pred_region_logits"];
+        let mut program = pollster::block_on(device.compile(&graph, &fetch, false)).unwrap();
+        let out = pollster::block_on(program.run(&mut params, &inputs)).unwrap();
+        let loss = out["region_loss"].scalar() + 0.25 * out["boundary_loss"].scalar();
+        assert!((out["loss"].scalar() - loss).abs() < 1e-12);
+        let logits = out["pred_region_logits"].to_f64();
+        let sum: f64 = (0..3 * 256)
+            .map(|at| {
+                let (patch, pixel) = (at % 256 / 16, at % 16);
+                let (row, column) = (patch / 4 * 4 + pixel / 4, patch % 4 * 4 + pixel % 4);
+                let place = at / 256 * 256 + row * 16 + column;
+                let p = 1.0 / (1.0 + (-logits[at]).exp());
+                (p - truth[place]).abs() * f64::from(distances[place]).abs()
+            })
+            .sum();
+        let want = sum / 768.0;
+        assert!(want > 0.1, "a test that says something: {want}");
+        assert!(
+            (out["boundary_loss"].scalar() - want).abs() < 1e-9,
+            "{} {want}",
+            out["boundary_loss"].scalar()
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::kernel::Slot::{Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, Slot, fields, kernel};
-use super::losses::sigmoid;
+use super::losses::{probability, regions_of, sigmoid};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel};
 use crate::cpu::math::Real;
@@ -17,12 +17,6 @@ type Shapes<'a> = &'a [&'a [usize]];
 
 /// Added to both sides of the fraction, in pixels: an empty region that is predicted empty is right.
 const SMOOTH: f64 = 1.0;
-
-/// Regions and elements of each.
-fn regions_of(shape: &[usize]) -> (usize, usize) {
-    let regions = shape.iter().take(2).product();
-    (regions, numel(shape).checked_div(regions).unwrap_or(0))
-}
 
 fn check(logits: &[usize], target: &[usize]) -> std::result::Result<(), ShapeProblem> {
     ensure(logits.len() == 4 && logits == target, || "logits and target must both be [B, k, L, P]".into())
@@ -174,12 +168,6 @@ fn sums<T: Real>(x: &[T], t: &[T]) -> [f64; 2] {
         let (p, t) = (probability(x.to_real()), t.to_real());
         [both + 2.0 * p * t, all + p + t]
     })
-}
-
-/// The sigmoid, without overflow.
-fn probability(x: f64) -> f64 {
-    let e = (-x.abs()).exp();
-    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
 }
 
 pub(super) static REGION_DICE: Kernel = kernel!("region_dice");

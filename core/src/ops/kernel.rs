@@ -139,7 +139,9 @@ pub fn grid(groups: usize) -> [u32; 3] {
 /// Every kernel of the ops. A WGSL file that is missing here fails a test.
 #[must_use]
 pub fn all() -> Vec<&'static Kernel> {
-    use super::{attention, dice, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens};
+    use super::{
+        attention, boundary, dice, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens,
+    };
     vec![
         &elementwise::FILL,
         &elementwise::ADD,
@@ -177,6 +179,8 @@ pub fn all() -> Vec<&'static Kernel> {
         &losses::REGION_BCE_GRAD,
         &dice::REGION_DICE,
         &dice::REGION_DICE_GRAD,
+        &boundary::REGION_BOUNDARY,
+        &boundary::REGION_BOUNDARY_GRAD,
     ]
 }
 

@@ -373,7 +373,19 @@ fn total(rows: usize, scale: f64) -> Vec<Dispatch> {
     SumAxis { outer: 1, n: rows, inner: 1, scale, shape: vec![1] }.dispatches(Scratch(0, rows), 1)
 }
 
-/// Probabilities of logits, as the references of both region losses have them.
+/// The sigmoid, without overflow.
+pub(super) fn probability(x: f64) -> f64 {
+    let e = (-x.abs()).exp();
+    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+/// Of region maps as patches, `[B, k, L, P]`: the number of regions, and elements of each.
+pub(super) fn regions_of(shape: &[usize]) -> (usize, usize) {
+    let regions = shape.iter().take(2).product();
+    (regions, numel(shape).checked_div(regions).unwrap_or(0))
+}
+
+/// Probabilities of logits, as the references of the region losses have them.
 pub(super) fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
     (x.neg()?.exp()? + 1.0)?.recip()
 }

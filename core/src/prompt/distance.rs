@@ -7,6 +7,29 @@
 /// Transforms of Sampled Functions"), down the columns and along the rows.
 #[must_use]
 pub fn squared_distances(inside: &[bool], width: usize, height: usize) -> Vec<f32> {
+    transform(inside, width, height, 0.0)
+}
+
+/// For each pixel of `inside [height, width]` the signed distance, in pixels, to the border between
+/// inside and outside, negative inside: half a pixel for neighbours of that border. The picture's own border
+/// is none. All 0 where everything is inside, or nothing.
+#[must_use]
+pub fn signed_distances(inside: &[bool], width: usize, height: usize) -> Vec<f32> {
+    let outside: Vec<bool> = inside.iter().map(|&inside| !inside).collect();
+    let within = transform(inside, width, height, f32::INFINITY);
+    let beyond = transform(&outside, width, height, f32::INFINITY);
+    let signed = |(&within, &beyond): (&f32, &f32)| {
+        if within.is_infinite() || beyond.is_infinite() {
+            return 0.0;
+        }
+        if within > 0.0 { 0.5 - within.sqrt() } else { beyond.sqrt() - 0.5 }
+    };
+    within.iter().zip(&beyond).map(signed).collect()
+}
+
+/// `beyond` is the squared distance to an outside pixel of the places around the picture: 0, or infinity where
+/// these count for nothing.
+fn transform(inside: &[bool], width: usize, height: usize, beyond: f32) -> Vec<f32> {
     let mut out = vec![0.0; width * height];
     if width == 0 || height == 0 || inside.len() < width * height {
         return out;
@@ -15,22 +38,23 @@ pub fn squared_distances(inside: &[bool], width: usize, height: usize) -> Vec<f3
     let mut envelope = Envelope::new(longest);
     let mut line = Vec::with_capacity(longest);
     for x in 0..width {
-        bordered(&mut line, (0..height).map(|y| if inside[y * width + x] { f32::INFINITY } else { 0.0 }));
+        let column = (0..height).map(|y| if inside[y * width + x] { f32::INFINITY } else { 0.0 });
+        bordered(&mut line, beyond, column);
         envelope.transform(&line, |y, d| out[y * width + x] = d);
     }
     for row in out.chunks_exact_mut(width) {
-        bordered(&mut line, row.iter().copied());
+        bordered(&mut line, beyond, row.iter().copied());
         envelope.transform(&line, |x, d| row[x] = d);
     }
     out
 }
 
-/// A line between the two zeros that stand for the picture's outside.
-fn bordered(line: &mut Vec<f32>, values: impl Iterator<Item = f32>) {
+/// A line between what stands for the picture's outside.
+fn bordered(line: &mut Vec<f32>, border: f32, values: impl Iterator<Item = f32>) {
     line.clear();
-    line.push(0.0);
+    line.push(border);
     line.extend(values);
-    line.push(0.0);
+    line.push(border);
 }
 
 /// The parabolas that are lowest somewhere, from left to right.
@@ -48,6 +72,9 @@ impl Envelope {
     /// `min_q (p − q)² + line[q]` for each `p` but the borders, given to `put(p − 1, value)`.
     fn transform(&mut self, line: &[f32], mut put: impl FnMut(usize, f32)) {
         self.build(line);
+        if self.vertex.is_empty() {
+            return (0..line.len() - 2).for_each(|at| put(at, f32::INFINITY));
+        }
         let mut k = 0;
         for p in 1..line.len() - 1 {
             while k + 1 < self.from.len() && self.from[k + 1] < p as f32 {
@@ -122,6 +149,27 @@ mod tests {
         ) {
             let inside = &bits[..width * height];
             prop_assert_eq!(squared_distances(inside, width, height), by_search(inside, width, height));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn signed_distances_are_those_of_a_search(
+            width in 1usize..10, height in 1usize..10, bits in prop::collection::vec(any::<bool>(), 100),
+        ) {
+            let inside = &bits[..width * height];
+            let signed = signed_distances(inside, width, height);
+            let mixed = inside.contains(&true) && inside.contains(&false);
+            for (at, &have) in signed.iter().enumerate() {
+                let apart = |other: usize| {
+                    let (dx, dy) = ((at % width).abs_diff(other % width), (at / width).abs_diff(other / width));
+                    ((dx * dx + dy * dy) as f32).sqrt()
+                };
+                let others = (0..inside.len()).filter(|&other| inside[other] != inside[at]);
+                let nearest = others.map(apart).fold(f32::INFINITY, f32::min) - 0.5;
+                let want = if inside[at] { -nearest } else { nearest };
+                prop_assert_eq!(have, if mixed { want } else { 0.0 });
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rmae_core::model::{restore_ids, shuffle_ids};
 use rmae_core::ops::Op;
 use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
+use rmae_core::ops::boundary::{RegionBoundary, RegionBoundaryGrad};
 use rmae_core::ops::dice::{RegionDice, RegionDiceGrad};
 use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Reshape, Scale};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
@@ -221,7 +222,9 @@ impl Cases {
             let op = RegionBceGrad { visible, background_weight };
             self.add(op, &[Real(x.clone()), Binary(y.clone()), Shuffle(b, l), Real(vec![1])], &[]);
             self.add(RegionDice, &[Real(x.clone()), Binary(y.clone())], &[0]);
-            self.add(RegionDiceGrad, &[Real(x), Binary(y), Real(vec![1])], &[]);
+            self.add(RegionDiceGrad, &[Real(x.clone()), Binary(y), Real(vec![1])], &[]);
+            self.add(RegionBoundary, &[Real(x.clone()), Real(x.clone())], &[0]);
+            self.add(RegionBoundaryGrad, &[Real(x.clone()), Real(x), Real(vec![1])], &[]);
         }
     }
 }

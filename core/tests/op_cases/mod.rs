@@ -6,6 +6,7 @@ use rmae_core::exec::Tensors;
 use rmae_core::graph::{Graph, NodeId};
 use rmae_core::ops::Op;
 use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
+use rmae_core::ops::boundary::{RegionBoundary, RegionBoundaryGrad};
 use rmae_core::ops::dice::{RegionDice, RegionDiceGrad};
 use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Scale};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
@@ -259,7 +260,10 @@ fn losses() -> Vec<Case> {
         cases.push(case("bce", RegionBceGrad { visible, background_weight }, &inputs));
         let [logits, target, _, one] = inputs;
         cases.push(case("dice", RegionDice, &[logits.clone(), target.clone()]));
-        cases.push(case("dice", RegionDiceGrad, &[logits, target, one]));
+        cases.push(case("dice", RegionDiceGrad, &[logits.clone(), target, one.clone()]));
+        let distance = real(&[b, k, l, p]);
+        cases.push(case("boundary", RegionBoundary, &[logits.clone(), distance.clone()]));
+        cases.push(case("boundary", RegionBoundaryGrad, &[logits, distance, one]));
     }
     cases
 }

@@ -129,6 +129,9 @@ options! {
         /// With --prompts: weight of the soft Dice loss beside the cross-entropy [default: 0; tune: 1]
         #[arg(long, value_name = "W", help_heading = "Tuning (with --prompts)")]
         dice_weight: f64,
+        /// With --prompts: weight of the boundary loss, errors weighed by their distance to the true border in patches [default: 0]
+        #[arg(long, value_name = "W", help_heading = "Tuning (with --prompts)")]
+        boundary_weight: f64,
         /// With --prompts: share of the batches that go on with clicks on the model's own errors [default: 0; tune: 0.3]
         #[arg(long, value_name = "SHARE", help_heading = "Tuning (with --prompts)")]
         corrective: f64,

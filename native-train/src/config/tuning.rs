@@ -13,6 +13,8 @@ pub struct Tuning {
     pub whole_image: bool,
     /// Weight of the soft Dice loss.
     pub dice_weight: f64,
+    /// Weight of the boundary loss.
+    pub boundary_weight: f64,
     /// Share of the batches that go on with clicks on the model's own errors.
     pub corrective: f64,
 }
@@ -46,6 +48,7 @@ pub(super) fn resolve(options: &mut PretrainOptions, model: &ModelConfig) -> Res
     Ok(Some(Tuning {
         whole_image: *options.whole_image.get_or_insert(false),
         dice_weight: not_negative(&mut options.dice_weight, 0.0, "dice_weight")?,
+        boundary_weight: not_negative(&mut options.boundary_weight, 0.0, "boundary_weight")?,
         corrective: share(&mut options.corrective, "corrective")?,
     }))
 }
@@ -54,6 +57,7 @@ fn no_prompts(options: &PretrainOptions) -> Result<()> {
     let set = [
         ("whole_image", options.whole_image == Some(true)),
         ("dice_weight", options.dice_weight.is_some_and(|w| w != 0.0)),
+        ("boundary_weight", options.boundary_weight.is_some_and(|w| w != 0.0)),
         ("corrective", options.corrective.is_some_and(|share| share != 0.0)),
     ];
     match set.into_iter().find(|(_, set)| *set) {

@@ -26,6 +26,9 @@ pub struct StepRecord {
     /// The soft Dice loss, when tuning with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dice_loss: Option<f64>,
+    /// The boundary loss, when tuning with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary_loss: Option<f64>,
     /// The region loss of predicting each patch position's mean coverage.
     pub region_baseline_loss: Option<f64>,
     /// The region loss of predicting the true coverage of each patch of each region.
@@ -98,6 +101,7 @@ impl Metrics {
             of("mae loss", [31, 119, 180], |r| r.mae_loss),
             of("region loss", [214, 39, 40], |r| r.region_loss),
             of("dice loss", [148, 103, 189], |r| r.dice_loss),
+            of("boundary loss", [140, 86, 75], |r| r.boundary_loss),
             of("region: mean coverage", [150, 150, 20], |r| r.region_baseline_loss),
             of("region: patch coverage", [44, 160, 44], |r| r.region_patch_entropy),
         ];
@@ -128,6 +132,7 @@ mod tests {
             mae_loss: None,
             region_loss: Some(0.3),
             dice_loss: None,
+            boundary_loss: None,
             region_baseline_loss: Some(0.5),
             region_patch_entropy: Some(0.1),
             lr: 1e-4,

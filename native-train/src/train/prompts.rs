@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
+use rmae_core::prompt::distance::signed_distances;
 use rmae_core::prompt::simulate::{Judged, Simulator, next_click};
 use rmae_core::prompt::{MapRules, Mask, ObjectPrompts, shown_patches};
 use rmae_core::reconstruct::unpatchify;
@@ -66,6 +67,20 @@ impl<'a> Shown<'a> {
             ("prompt_maps".into(), HostTensor::f32(&[count, 1, side, side], maps.concat())?),
             ("prompt_ids".into(), HostTensor::u32(&[count, patches], ids.concat())?),
         ]))
+    }
+
+    /// The input `region_distances [B, k, S, S]` of the boundary loss: signed, in patches.
+    pub(super) fn distances(&self) -> Result<HostTensor> {
+        let (side, patch) = (self.model.img_size, self.model.patch_size as f32);
+        let of = |(mask, _): &(Mask, Option<ObjectPrompts>)| {
+            let inside: Vec<bool> = mask.data().iter().map(|&v| v != 0).collect();
+            let mut distances = signed_distances(&inside, side, side);
+            distances.iter_mut().for_each(|d| *d /= patch);
+            distances
+        };
+        let all: Vec<_> = self.objects.par_iter().map(of).collect();
+        let k = self.model.num_region;
+        Ok(HostTensor::f32(&[self.objects.len() / k, k, side, side], all.concat())?)
     }
 
     /// Adds to each region's prompts the click that a person would make next, given what the model made
@@ -156,6 +171,23 @@ mod tests {
                 assert!(prompted_by_box_or_click, "patch at {left}, {top} says inside");
             }
         }
+    }
+
+    #[test]
+    fn distances_are_in_patches_and_negative_inside() {
+        let regions: Vec<f32> = (0..224 * 224)
+            .map(|at| f32::from(u8::from(at % 224 < 100)))
+            .chain(std::iter::repeat_n(0.0, 224 * 224))
+            .collect();
+        let model = model();
+        let shown = Shown::draw(&model, &regions, (0, LoaderPosition::default())).unwrap();
+        let distances = shown.distances().unwrap();
+        assert_eq!(distances.shape(), [1, 2, 224, 224]);
+        let values = distances.to_f32();
+        let at = |x: usize, y: usize| values[y * 224 + x];
+        assert_eq!((at(99, 7), at(100, 7)), (-0.5 / 16.0, 0.5 / 16.0));
+        assert_eq!((at(0, 0), at(223, 223)), (-99.5 / 16.0, 123.5 / 16.0));
+        assert!(values[224 * 224..].iter().all(|&d| d == 0.0), "nothing has no border");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::data::{Loader, LoaderPosition, scan};
 use crate::error::{Result, TrainError};
 
 /// Losses that a training graph may have.
-pub(super) const LOSSES: [&str; 4] = ["loss", "mae_loss", "region_loss", "dice_loss"];
+pub(super) const LOSSES: [&str; 5] = ["loss", "mae_loss", "region_loss", "dice_loss", "boundary_loss"];
 
 /// Builds everything a run needs.
 pub(super) fn prepare<'a>(
@@ -80,8 +80,8 @@ fn graph(config: &PretrainConfig) -> Result<Graph> {
         return Ok(model::training_graph(model, batch, recompute(config))?);
     };
     let keep = prompts::seen(model);
-    let Tuning { whole_image, dice_weight, .. } = tuning;
-    let options = TuningOptions { keep, whole_image, dice_weight };
+    let Tuning { whole_image, dice_weight, boundary_weight, .. } = tuning;
+    let options = TuningOptions { keep, whole_image, dice_weight, boundary_weight };
     Ok(model::tuning_graph(model, batch, &options, recompute(config))?)
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Trainer<'a> {
 #[derive(Default)]
 struct Sums {
     /// As [`LOSSES`].
-    losses: [Option<f64>; 4],
+    losses: [Option<f64>; LOSSES.len()],
     baselines: Option<Baselines>,
     wait_s: f64,
     names: Vec<PathBuf>,
@@ -87,7 +87,7 @@ impl Trainer<'_> {
         let grad_norm = self.update(lr, &sums)?;
         self.state.step += 1;
         let seconds = started.elapsed().as_secs_f64();
-        let [loss, mae_loss, region_loss, dice_loss] = sums.losses;
+        let [loss, mae_loss, region_loss, dice_loss, boundary_loss] = sums.losses;
         Ok(StepRecord {
             step: self.state.step,
             epoch: self.state.position.epoch as f64
@@ -96,6 +96,7 @@ impl Trainer<'_> {
             mae_loss,
             region_loss,
             dice_loss,
+            boundary_loss,
             region_baseline_loss: sums.baselines.map(|b| b.mean_coverage),
             region_patch_entropy: sums.baselines.map(|b| b.patch_entropy),
             lr,
@@ -148,6 +149,9 @@ impl Trainer<'_> {
         let mut inputs = inputs(model, batch.images, batch.regions, &batch.ids_shuffle)?;
         if let Some(shown) = &mut shown {
             inputs.extend(shown.inputs()?);
+            if self.config.tuning.is_some_and(|tuning| tuning.boundary_weight > 0.0) {
+                inputs.insert("region_distances".into(), shown.distances()?);
+            }
             if let Some(corrector) = &mut self.corrector {
                 corrector.go_on(shown, &mut self.params, &mut inputs)?;
             }
@@ -219,6 +223,7 @@ impl Trainer<'_> {
             ("loss/mae", r.mae_loss),
             ("loss/region", r.region_loss),
             ("loss/dice", r.dice_loss),
+            ("loss/boundary", r.boundary_loss),
             ("loss/region_mean_coverage", r.region_baseline_loss),
             ("loss/region_patch_coverage", r.region_patch_entropy),
             ("optimizer/lr", Some(r.lr)),
