@@ -55,7 +55,18 @@ const METHODS: [&str; 5] = ["model", "model alone", "refinement alone", "filled 
 #[test]
 fn eval_tells_every_number_of_every_object_in_table_file_picture_and_page() {
     let place = place();
-    let outputs = ["--json", "e.json", "--curves", "c.png", "--markdown", "e.md"];
+    let outputs = [
+        "--json",
+        "e.json",
+        "--curves",
+        "c.png",
+        "--markdown",
+        "e.md",
+        "--failures",
+        "f.png",
+        "--failures-most",
+        "2",
+    ];
     let baselines = ["--baselines", "model-alone,refinement,fill-box,fh", "--completion"];
     let what = ["--model", MODEL, "--data", "sets", "--max-clicks", "4", "--seed", "0,1"];
     let ran = eval(&place, &[&what[..], &baselines, &outputs].concat()).ok();
@@ -88,6 +99,9 @@ fn eval_tells_every_number_of_every_object_in_table_file_picture_and_page() {
     };
     assert!(copied(0.5) > copied(0.95) + 0.2 && copied(0.95) > 0.0, "{} {}", copied(0.5), copied(0.95));
     assert_eq!(png_size(&place.path("c.png")), (960, 540));
+    // Two of three objects, in four pictures each.
+    let failures = png_size(&place.path("f.png"));
+    assert_eq!((failures.0, failures.1 / 180), (4 * 246 + 6, 2), "{failures:?}");
     let page = fs::read_to_string(place.path("e.md")).unwrap();
     assert!(page.contains("](c.png)") && page.contains("| discs | 2 |"), "{page}");
     assert!(!page.contains(&*place.path("").to_string_lossy()), "no path of this machine");

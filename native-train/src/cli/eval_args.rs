@@ -62,6 +62,13 @@ pub(crate) struct PromptsArgs {
     /// Mean IoU over clicks, as a picture
     #[arg(long, value_name = "PNG", help_heading = "Output")]
     pub(crate) curves: Option<PathBuf>,
+    /// The objects that the model finds worst, as a picture: what is meant, and what comes of a box, of one
+    /// click and of three
+    #[arg(long, value_name = "PNG", help_heading = "Output", requires = "model")]
+    pub(crate) failures: Option<PathBuf>,
+    /// Objects on the picture of --failures at most
+    #[arg(long, value_name = "N", default_value = "8", value_parser = positive, help_heading = "Output")]
+    pub(crate) failures_most: usize,
     /// The tables as a page
     #[arg(long, value_name = "FILE.md", help_heading = "Output")]
     pub(crate) markdown: Option<PathBuf>,

@@ -129,12 +129,20 @@ impl Rig {
         Ok(took)
     }
 
+    /// The image.
+    ///
+    /// # Errors
+    /// No image.
+    pub fn image(&self) -> Result<&RgbImage> {
+        Ok(&self.seen.as_ref().ok_or_else(no_image)?.image)
+    }
+
     /// Columns and rows of the image.
     ///
     /// # Errors
     /// No image.
     pub fn size(&self) -> Result<(usize, usize)> {
-        let (width, height) = self.seen.as_ref().ok_or_else(no_image)?.image.dimensions();
+        let (width, height) = self.image()?.dimensions();
         Ok((width as usize, height as usize))
     }
 

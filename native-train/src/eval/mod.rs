@@ -3,11 +3,12 @@
 //! visible regions, as in pre-training.
 //!
 //! [`sets::find`] tells what a folder holds, [`run`] plays every object with every method, [`Report`]
-//! is what comes out, with all single numbers, and [`table`] and [`curves`] show it.
+//! is what comes out, with all single numbers, and [`table`], [`curves`] and [`Failures`] show it.
 
 mod complete;
 pub mod completion;
 mod curves;
+mod failures;
 mod methods;
 mod play;
 mod report;
@@ -18,6 +19,7 @@ pub mod table;
 mod truth;
 
 pub use curves::curves;
+pub use failures::Failures;
 pub use methods::{Method, Rig, RigOptions};
 pub use report::{ObjectReport, Played, Problem, Report, SetReport, VERSION};
 pub use run::{Progress, Settings, run};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::completion::{Completed, Completer};
+use super::failures::Failures;
 use super::methods::{Method, Rig};
 use super::play::{Asked, play};
 use super::report::{ObjectReport, Problem, SetReport};
@@ -31,13 +32,13 @@ pub enum Progress<'a> {
     Problem(&'a Problem),
 }
 
-/// Plays the sets. Photos and masks that cannot be used are named in the report and left out.
+/// Plays the sets, and keeps those of the model's `failures` that are to be looked at. Photos and masks that cannot be used are named in the report and left out.
 ///
 /// # Errors
 /// Those of the device.
 pub fn run(
-    sets: Vec<Set>, rig: &mut Rig, mut completer: Option<&mut Completer>, settings: &Settings,
-    observe: &mut dyn FnMut(Progress<'_>),
+    sets: Vec<Set>, rig: &mut Rig, mut completer: Option<&mut Completer>, failures: &mut Failures,
+    settings: &Settings, observe: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Vec<SetReport>, Vec<Completed>)> {
     let (mut reports, mut completed) = (vec![], vec![]);
     for set in sets {
@@ -46,7 +47,7 @@ pub fn run(
             note(&mut report, &skipped.path, skipped.reason, observe);
         }
         for cases in set.cases.chunk_by(|a, b| a.image == b.image) {
-            photo(cases, rig, settings, &mut report, observe)?;
+            photo(cases, rig, failures, settings, &mut report, observe)?;
             if let Some(completer) = &mut completer {
                 completed.extend(completer.photo(&report.name, cases, &settings.seeds)?);
             }
@@ -64,7 +65,7 @@ fn note(report: &mut SetReport, path: &Path, reason: String, observe: &mut dyn F
 
 /// All objects of one photo, so that it is encoded once.
 fn photo(
-    cases: &[Case], rig: &mut Rig, settings: &Settings, report: &mut SetReport,
+    cases: &[Case], rig: &mut Rig, failures: &mut Failures, settings: &Settings, report: &mut SetReport,
     observe: &mut dyn FnMut(Progress<'_>),
 ) -> Result<()> {
     let Some(first) = cases.first() else { return Ok(()) };
@@ -81,7 +82,7 @@ fn photo(
         prepared.push((method, rig.prepare(method)?.unwrap_or(encode_ms)));
     }
     for case in cases {
-        match object(case, rig, &prepared, settings) {
+        match object(case, rig, failures, &prepared, settings) {
             Ok(object) => report.objects.push(object),
             Err(TrainError::Data(error)) => note(report, &case.image, error.reason(), observe),
             Err(other) => return Err(other),
@@ -92,7 +93,7 @@ fn photo(
 }
 
 fn object(
-    case: &Case, rig: &mut Rig, prepared: &[(Method, f64)], settings: &Settings,
+    case: &Case, rig: &mut Rig, failures: &mut Failures, prepared: &[(Method, f64)], settings: &Settings,
 ) -> Result<ObjectReport> {
     let (width, height) = rig.size()?;
     let truth = case.truth(width, height)?;
@@ -102,6 +103,9 @@ fn object(
     for &(method, encode_ms) in prepared {
         let mut played = play(rig, method, &truth, &asked, settings.max_clicks)?;
         played.encode_ms = Some(encode_ms);
+        if method == Method::Model {
+            failures.consider(rig, &truth, &asked, &played)?;
+        }
         methods.insert(method.name().to_string(), played);
     }
     let b = &asked.boxed;

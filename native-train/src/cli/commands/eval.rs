@@ -10,7 +10,7 @@ use rmae_train::checkpoint::{load_model, write_atomically};
 use rmae_train::device::{DeviceRequest, select_device};
 use rmae_train::eval::completion::Completer;
 use rmae_train::eval::sets::{self, Set};
-use rmae_train::eval::{self, Method, Progress, Report, Rig, RigOptions, Settings, VERSION, table};
+use rmae_train::eval::{self, Failures, Method, Progress, Report, Rig, RigOptions, Settings, VERSION, table};
 use rmae_train::picture::save_png;
 
 use crate::cli::eval_args::PromptsArgs;
@@ -75,10 +75,17 @@ fn measured(args: &PromptsArgs, model: &Path, device: &DeviceRequest) -> anyhow:
         false => None,
     };
     let settings = Settings { methods: methods(args), max_clicks: args.max_clicks, seeds: args.seed.clone() };
+    let mut failures = Failures::new(if args.failures.is_some() { args.failures_most } else { 0 });
     let bar = bar(&sets);
     let (sets, completion) =
-        eval::run(sets, &mut rig, completer.as_mut(), &settings, &mut |event| show(&bar, &event))?;
+        eval::run(sets, &mut rig, completer.as_mut(), &mut failures, &settings, &mut |event| {
+            show(&bar, &event)
+        })?;
     bar.finish_and_clear();
+    if let (Some(path), Some(picture)) = (&args.failures, failures.picture()) {
+        save_png(&picture, path)?;
+        complain!("wrote {}", path.display());
+    }
     let problems: usize = sets.iter().map(|set| set.problems.len()).sum();
     if problems > 0 {
         complain!("{problems} files could not be used");
