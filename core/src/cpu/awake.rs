@@ -34,10 +34,11 @@ impl Drop for Running<'_> {
 
 /// Runs `work` on a thread of the pool while all others stay awake.
 pub(crate) fn during<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let threads = rayon::current_num_threads();
-    if cfg!(target_arch = "wasm32") || threads == 1 {
+    if cfg!(target_arch = "wasm32") {
         return work();
     }
+    // A pool of one thread, too: from another thread, every op would be handed over and waited for.
+    let threads = rayon::current_num_threads();
     let ended = &AtomicBool::new(false);
     rayon::scope(|scope| {
         for _ in 1..threads {
