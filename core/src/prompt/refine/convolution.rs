@@ -1,7 +1,15 @@
 //! Convolutions over square planes, for the [glance](super::glance).
+//!
+//! A plane is worked off in strips of rows that stay in the cache: what the kernel sees is laid out, the
+//! sums are taken as matrix products, and what comes after them (a rectifier, another plane to add) is
+//! done before the strip is left. Kernels of 3 × 3 go by fewer products (`winograd`).
 
+use std::ops::Range;
+
+use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::winograd::Spread;
 use crate::cpu::gemm::{Job, Mat, run};
 use crate::cpu::math::Real;
 
@@ -36,15 +44,30 @@ impl Shape {
     fn before(&self) -> usize {
         (self.kernel - self.stride) / 2
     }
+
+    /// The row or column of the input under a tap of the kernel; none beyond the edge.
+    fn under(&self, place: usize, tap: usize, side: usize) -> Option<usize> {
+        (place * self.stride + tap).checked_sub(self.before()).filter(|&at| at < side)
+    }
+
+    /// The taps that lie within the input, and the row or column under the first of them.
+    fn within(&self, place: usize, side: usize) -> (Range<usize>, usize) {
+        let (start, before) = (place * self.stride, self.before());
+        let first = before.saturating_sub(start);
+        let end = self.kernel.min((side + before).saturating_sub(start)).max(first);
+        (first..end, (start + first).saturating_sub(before))
+    }
 }
 
 /// One convolution: normalisation is folded into it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
-    pub(super) shape: Shape,
+    shape: Shape,
     /// `[kernel, kernel, inputs, outputs]`; without inputs where every channel is on its own.
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    /// The weights once more, where fewer products do.
+    spread: Option<Spread>,
 }
 
 /// `[side, side, channels]`.
@@ -55,108 +78,175 @@ pub(super) struct Plane {
     pub(super) values: Vec<f32>,
 }
 
-impl Layer {
-    pub(super) fn run(&self, x: &Plane) -> Plane {
-        let side = x.side.div_ceil(self.shape.stride);
-        let values = if self.shape.by_channel { self.by_channel(x, side) } else { self.dense(x, side) };
-        Plane { side, channels: self.shape.outputs, values }
-    }
+/// What becomes of a layer's sums.
+#[derive(Clone, Copy)]
+pub(super) enum Then<'a> {
+    Keep,
+    /// At least 0.
+    Relu,
+    /// At least 0 and at most 6.
+    Relu6,
+    /// A plane of the same size is added.
+    Add(&'a Plane),
+    /// The same, and at least 0.
+    AddRelu(&'a Plane),
+}
 
-    fn dense(&self, x: &Plane, side: usize) -> Vec<f32> {
-        let columns;
-        let from = if self.shape.kernel == 1 {
-            &x.values
-        } else {
-            columns = self.windows(x, side);
-            &columns
+impl Then<'_> {
+    /// Does it to a stretch of the sums that begins with the element `first`.
+    pub(super) fn finish(self, sums: &mut [f32], first: usize) {
+        let both = |sums: &mut [f32], other: &Plane, each: fn(f32) -> f32| {
+            sums.iter_mut().zip(&other.values[first..]).for_each(|(sum, other)| *sum = each(*sum + other));
         };
+        match self {
+            Self::Keep => {}
+            Self::Relu => sums.iter_mut().for_each(|sum| *sum = sum.larger(0.0)),
+            Self::Relu6 => sums.iter_mut().for_each(|sum| *sum = sum.larger(0.0).smaller(6.0)),
+            Self::Add(other) => both(sums, other, |sum| sum),
+            Self::AddRelu(other) => both(sums, other, |sum| sum.larger(0.0)),
+        }
+    }
+}
+
+/// Numbers of a strip at most, about.
+const STRIP: usize = 1 << 16;
+
+impl Layer {
+    pub(super) fn new(shape: Shape, weights: Vec<f32>, bias: Vec<f32>) -> Self {
+        let spread = Spread::new(shape, &weights);
+        Self { shape, weights, bias, spread }
+    }
+
+    pub(super) fn run(&self, x: &Plane, then: Then<'_>) -> Plane {
+        let Shape { stride, outputs, by_channel, .. } = self.shape;
+        let side = x.side.div_ceil(stride);
+        let mut values = vec![0.0; side * side * outputs];
+        match &self.spread {
+            Some(spread) => spread.run(x, &self.bias, then, &mut values),
+            None if by_channel => self.by_channel(x, then, &mut values),
+            None => self.dense(x, then, &mut values),
+        }
+        Plane { side, channels: outputs, values }
+    }
+
+    fn dense(&self, x: &Plane, then: Then<'_>, values: &mut [f32]) {
         let (n, k) = (self.shape.outputs, self.shape.terms());
-        let mut values: Vec<f32> = self.bias.repeat(side * side);
-        let job = Job { m: side * side, n, k, accumulate: true, scale: 1.0, parallel: true };
-        run(&job, &mut values, Mat::rows(from, k), Mat::rows(&self.weights, n));
-        values
-    }
-
-    /// The row or column of the input under a tap of the kernel; none beyond the edge.
-    fn under(&self, place: usize, tap: usize, side: usize) -> Option<usize> {
-        (place * self.shape.stride + tap).checked_sub(self.shape.before()).filter(|&at| at < side)
-    }
-
-    /// What the kernel sees at every place, `[side, side, kernel, kernel, inputs]`; 0 beyond the edge.
-    fn windows(&self, x: &Plane, side: usize) -> Vec<f32> {
-        let Shape { kernel, inputs, .. } = self.shape;
-        let line = (kernel * inputs).max(1);
-        let mut windows = vec![0.0; side * side * kernel * line];
-        windows.par_chunks_exact_mut(side * kernel * line).enumerate().for_each(|(row, windows)| {
-            for (at, to) in windows.chunks_exact_mut(line).enumerate() {
-                let Some(from) = self.under(row, at % kernel, x.side) else { continue };
-                for (tap, to) in to.chunks_exact_mut(inputs).enumerate() {
-                    if let Some(column) = self.under(at / kernel, tap, x.side) {
-                        to.copy_from_slice(x.at(from, column));
-                    }
-                }
-            }
+        let side = x.side.div_ceil(self.shape.stride);
+        let line = (side * n).max(1);
+        let rows = strip_rows(side, STRIP / (side * k.max(n)).max(1));
+        values.par_chunks_mut(rows * line).enumerate().for_each_init(Vec::new, |columns, (strip, values)| {
+            let (first, rows) = (strip * rows, values.len() / line);
+            let from = if self.shape.kernel == 1 {
+                &x.values[first * side * k..]
+            } else {
+                self.windows(x, first..first + rows, columns);
+                &columns[..]
+            };
+            values.chunks_exact_mut(n.max(1)).for_each(|place| place.copy_from_slice(&self.bias));
+            let job = Job { m: rows * side, n, k, accumulate: true, scale: 1.0, parallel: false };
+            run(&job, values, Mat::rows(from, k), Mat::rows(&self.weights, n));
+            then.finish(values, first * line);
         });
-        windows
     }
 
-    fn by_channel(&self, x: &Plane, side: usize) -> Vec<f32> {
-        let Shape { kernel, outputs, .. } = self.shape;
-        let mut values = self.bias.repeat(side * side);
-        values.par_chunks_exact_mut((side * outputs).max(1)).enumerate().for_each(|(row, values)| {
-            let mut seen: Vec<(&[f32], &[f32])> = Vec::with_capacity(kernel * kernel);
-            for (column, sums) in values.chunks_exact_mut(outputs).enumerate() {
-                let taps = self.weights.chunks_exact(outputs).enumerate();
-                seen.clear();
-                seen.extend(taps.filter_map(|(tap, weights)| {
-                    let row = self.under(row, tap / kernel, x.side)?;
-                    let column = self.under(column, tap % kernel, x.side)?;
-                    Some((x.at(row, column), weights))
-                }));
-                add_products(sums, &seen);
+    /// What the kernel sees at the places of some rows, `[rows, side, kernel, kernel, inputs]`; 0 beyond
+    /// the edge.
+    fn windows(&self, x: &Plane, rows: Range<usize>, windows: &mut Vec<f32>) {
+        let Shape { kernel, stride, inputs, .. } = self.shape;
+        let side = x.side.div_ceil(stride);
+        windows.clear();
+        windows.reserve(rows.len() * side * self.shape.terms());
+        let nothing =
+            |windows: &mut Vec<f32>, taps: usize| windows.resize(windows.len() + taps * inputs, 0.0);
+        for place in rows.start * side..rows.end * side {
+            let (taps, left) = self.shape.within(place % side, x.side);
+            for tap in 0..kernel {
+                let Some(row) = self.shape.under(place / side, tap, x.side) else {
+                    nothing(windows, kernel);
+                    continue;
+                };
+                nothing(windows, taps.start);
+                let from = (row * x.side + left) * inputs;
+                windows.extend_from_slice(&x.values[from..from + taps.len() * inputs]);
+                nothing(windows, kernel - taps.end);
             }
+        }
+    }
+
+    fn by_channel(&self, x: &Plane, then: Then<'_>, values: &mut [f32]) {
+        let outputs = self.shape.outputs;
+        let line = (x.side.div_ceil(self.shape.stride) * outputs).max(1);
+        values.par_chunks_exact_mut(line).enumerate().for_each(|(row, values)| {
+            around(self, x, row, values);
+            then.finish(values, row * line);
         });
-        values
+    }
+}
+
+/// Rows of a strip: those that stay in the cache, and so few that every thread has some.
+pub(super) fn strip_rows(side: usize, cached: usize) -> usize {
+    cached.min(side.div_ceil(rayon::current_num_threads())).max(1)
+}
+
+/// One row of the sums of a layer whose channels are on their own, `[side, channels]`.
+#[multiversion(targets("x86_64+avx+avx2"))]
+fn around(layer: &Layer, x: &Plane, row: usize, values: &mut [f32]) {
+    let Shape { kernel, outputs: channels, .. } = layer.shape;
+    let (rows, top) = layer.shape.within(row, x.side);
+    let mut seen: Vec<(&[f32], &[f32])> = Vec::with_capacity(kernel);
+    for (column, sums) in values.chunks_exact_mut(channels).enumerate() {
+        let (columns, left) = layer.shape.within(column, x.side);
+        seen.clear();
+        seen.extend(rows.clone().map(|tap| {
+            let from = (top + tap - rows.start) * x.side + left;
+            let weights = tap * kernel + columns.start;
+            let part = |first: usize| first * channels..(first + columns.len()) * channels;
+            (&x.values[part(from)], &layer.weights[part(weights)])
+        }));
+        add_products(sums, &layer.bias, &seen);
     }
 }
 
 /// Channels whose sums stay in registers.
 const TOGETHER: usize = 16;
 
-/// Adds the products of values and weights, channel by channel.
-fn add_products(sums: &mut [f32], seen: &[(&[f32], &[f32])]) {
+/// The bias and the products of values and weights, channel by channel; `seen` are some places each.
+#[inline(always)]
+fn add_products(sums: &mut [f32], bias: &[f32], seen: &[(&[f32], &[f32])]) {
+    let channels = sums.len();
     let (blocks, rest) = sums.as_chunks_mut::<TOGETHER>();
-    let start = blocks.len() * TOGETHER;
-    for (at, sums) in blocks.iter_mut().enumerate() {
-        let mut kept = *sums;
+    let (starts, bias_rest) = bias.as_chunks::<TOGETHER>();
+    for (at, (sums, bias)) in blocks.iter_mut().zip(starts).enumerate() {
+        let mut kept = *bias;
         for (values, weights) in seen {
-            let values = &values[at * TOGETHER..][..TOGETHER];
-            let weights = &weights[at * TOGETHER..][..TOGETHER];
-            for lane in 0..TOGETHER {
-                kept[lane] += values[lane] * weights[lane];
+            for from in (at * TOGETHER..values.len()).step_by(channels) {
+                let (values, weights) = (&values[from..][..TOGETHER], &weights[from..][..TOGETHER]);
+                for lane in 0..TOGETHER {
+                    kept[lane] += values[lane] * weights[lane];
+                }
             }
         }
         *sums = kept;
     }
-    for (values, weights) in seen {
+    rest.copy_from_slice(bias_rest);
+    let start = channels - rest.len();
+    for (values, weights) in seen
+        .iter()
+        .flat_map(|(values, weights)| values.chunks_exact(channels).zip(weights.chunks_exact(channels)))
+    {
         let pairs = values[start..].iter().zip(&weights[start..]);
         rest.iter_mut().zip(pairs).for_each(|(sum, (value, weight))| *sum += value * weight);
     }
 }
 
 impl Plane {
-    fn at(&self, row: usize, column: usize) -> &[f32] {
+    pub(super) fn at(&self, row: usize, column: usize) -> &[f32] {
         &self.values[(row * self.side + column) * self.channels..][..self.channels]
     }
 
+    /// At least 0.
     pub(super) fn relu(mut self) -> Self {
-        self.values.iter_mut().for_each(|value| *value = value.larger(0.0));
-        self
-    }
-
-    /// At least 0 and at most 6.
-    pub(super) fn relu6(mut self) -> Self {
-        self.values.iter_mut().for_each(|value| *value = value.larger(0.0).smaller(6.0));
+        Then::Relu.finish(&mut self.values, 0);
         self
     }
 
@@ -181,9 +271,16 @@ impl Plane {
 
     /// Every place twice along both sides.
     pub(super) fn twice(&self) -> Self {
-        let side = 2 * self.side;
-        let values = (0..side * side).flat_map(|at| self.at(at / side / 2, at % side / 2).iter().copied());
-        Self { side, channels: self.channels, values: values.collect() }
+        let mut values = Vec::with_capacity(4 * self.values.len());
+        for line in self.values.chunks_exact((self.side * self.channels).max(1)) {
+            let start = values.len();
+            for place in line.chunks_exact(self.channels) {
+                values.extend_from_slice(place);
+                values.extend_from_slice(place);
+            }
+            values.extend_from_within(start..);
+        }
+        Self { side: 2 * self.side, channels: self.channels, values }
     }
 }
 
@@ -229,19 +326,43 @@ mod tests {
     #[test]
     fn layers_are_convolutions() {
         let shapes = [(1, 1), (3, 1), (3, 2), (5, 1), (5, 2)].into_iter().flat_map(|(kernel, stride)| {
-            [Shape::dense(kernel, stride, 5, 7), Shape::by_channel(kernel, stride, 37)]
+            [
+                Shape::dense(kernel, stride, 5, 7),
+                Shape::dense(kernel, stride, 16, 8),
+                Shape::by_channel(kernel, stride, 37),
+            ]
         });
         for shape in shapes {
             let (weights, bias) = (numbers(shape.terms() * shape.outputs, 29), numbers(shape.outputs, 13));
-            let layer = Layer { shape, weights, bias };
+            let layer = Layer::new(shape, weights, bias);
             for side in [1, 2, 5, 8] {
                 let values = numbers(side * side * shape.inputs, 37);
                 let x = Plane { side, channels: shape.inputs, values };
-                let (made, right) = (layer.run(&x), plain(&layer, &x));
+                let (made, right) = (layer.run(&x, Then::Keep), plain(&layer, &x));
                 assert_eq!(made.values.len(), right.len());
                 let error = made.values.iter().zip(&right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(error < 1e-4, "{shape:?} on {side}: off by {error}");
             }
+        }
+    }
+    #[test]
+    fn what_becomes_of_the_sums_is_what_is_asked_for() {
+        for shape in [Shape::dense(1, 1, 8, 8), Shape::dense(3, 1, 8, 8), Shape::by_channel(3, 1, 8)] {
+            let mut weights = numbers(shape.terms() * shape.outputs, 29);
+            weights.iter_mut().for_each(|weight| *weight *= 9.0);
+            let layer = Layer::new(shape, weights, numbers(shape.outputs, 13));
+            let x = Plane { side: 6, channels: 8, values: numbers(6 * 6 * 8, 37) };
+            let sums = layer.run(&x, Then::Keep).values;
+            let check = |then: Then<'_>, right: fn(f32, f32) -> f32| {
+                let right: Vec<f32> =
+                    sums.iter().zip(&x.values).map(|(&sum, &other)| right(sum, other)).collect();
+                assert_eq!(layer.run(&x, then).values, right, "{shape:?}");
+            };
+            assert!(sums.iter().any(|&sum| sum < 0.0) && sums.iter().any(|&sum| sum > 6.0));
+            check(Then::Relu, |sum, _| sum.max(0.0));
+            check(Then::Relu6, |sum, _| sum.clamp(0.0, 6.0));
+            check(Then::Add(&x), |sum, other| sum + other);
+            check(Then::AddRelu(&x), |sum, other| (sum + other).max(0.0));
         }
     }
 }

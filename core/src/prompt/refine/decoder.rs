@@ -4,7 +4,7 @@
 
 use super::RefineCache;
 use super::closer::Part;
-use super::convolution::{Layer, Plane, Shape};
+use super::convolution::{Layer, Plane, Shape, Then};
 use super::glance::{GRID, KIN, Seen, UP};
 use super::solve::Earlier;
 use crate::cpu::awake::during;
@@ -206,23 +206,25 @@ impl Decoder {
 
     fn odds(&self, seen: &Seen, asked: &Asked) -> Vec<f32> {
         let mut layers = self.layers.iter();
-        let mut next = |x: &Plane| layers.next().map_or_else(Plane::default, |layer| layer.run(x));
+        let mut next =
+            |x: &Plane, then: Then<'_>| layers.next().map_or_else(Plane::default, |layer| layer.run(x, then));
         let [coarse, middle, _] = &seen.ups;
-        let x = next(&asked.plane(seen)).relu();
-        let fine = next(&x).plus(&x).relu();
-        let (x, beside) = (next(&fine), next(middle));
-        let x = x.plus(&beside).relu();
-        let middle = next(&x).plus(&x).relu();
-        let (x, beside, told) = (next(&middle), next(coarse), next(&asked.told(seen)));
-        let mut x = x.plus(&beside).plus(&told).relu();
+        let x = next(&asked.plane(seen), Then::Relu);
+        let fine = next(&x, Then::AddRelu(&x));
+        let x = next(&fine, Then::Keep);
+        let x = next(middle, Then::AddRelu(&x));
+        let middle = next(&x, Then::AddRelu(&x));
+        let x = next(&middle, Then::Keep);
+        let (x, told) = (next(coarse, Then::Add(&x)), next(&asked.told(seen), Then::Keep));
+        let mut x = x.plus(&told).relu();
         for _ in 0..2 {
-            x = next(&x).plus(&x).relu();
+            x = next(&x, Then::AddRelu(&x));
         }
         for finer in [&middle, &fine] {
-            let above = next(&x).twice();
-            x = next(&above.plus(finer).relu()).relu();
+            let above = next(&x, Then::Keep).twice();
+            x = next(&above.plus(finer).relu(), Then::Relu);
         }
-        next(&x).values
+        next(&x, Then::Keep).values
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::super::WorkingImage;
 use super::closer::Part;
-use super::convolution::{Layer, Plane, Shape};
+use super::convolution::{Layer, Plane, Shape, Then};
 use super::decoder::{self, Asked, Decoder};
 use crate::cpu::awake::during;
 use crate::resample::{Window, each_pixel};
@@ -84,11 +84,11 @@ impl Block {
         expand.into_iter().chain([around, Shape::dense(1, 1, self.inner, self.outputs)])
     }
 
-    fn run(&self, x: &Plane, next: &mut impl FnMut(&Plane) -> Plane) -> Plane {
-        let inner = if self.widens() { next(x).relu6() } else { x.clone() };
-        let inner = next(&inner).relu6();
-        let made = next(&inner);
-        if self.stride == 1 && self.inputs == self.outputs { made.plus(x) } else { made }
+    fn run(&self, x: &Plane, next: &mut impl FnMut(&Plane, Then<'_>) -> Plane) -> Plane {
+        let wide = self.widens().then(|| next(x, Then::Relu6));
+        let inner = next(wide.as_ref().unwrap_or(x), Then::Relu6);
+        let beside = self.stride == 1 && self.inputs == self.outputs;
+        next(&inner, if beside { Then::Add(x) } else { Then::Keep })
     }
 }
 
@@ -147,7 +147,7 @@ impl Glance {
             let levels = take(shape.terms() * shape.outputs)?;
             let weight = |(&level, scale): (&u8, &f32)| f32::from(level as i8) * scale;
             let weights = levels.iter().zip(scales.iter().cycle()).map(weight).collect();
-            layers.push(Layer { shape, weights, bias });
+            layers.push(Layer::new(shape, weights, bias));
         }
         let decoder = Arc::new(Decoder { layers: layers.split_off(own.len()) });
         bytes.is_empty().then_some(Self { layers: Arc::new(layers), decoder })
@@ -160,22 +160,24 @@ impl Glance {
 
     fn seen(&self, image: &WorkingImage, part: Part) -> Seen {
         let mut layers = self.layers.iter();
-        let mut next = |x: &Plane| layers.next().map_or_else(Plane::default, |layer| layer.run(x));
-        let mut x = next(&photo(image, part)).relu6();
+        let mut next =
+            |x: &Plane, then: Then<'_>| layers.next().map_or_else(Plane::default, |layer| layer.run(x, then));
+        let mut x = next(&photo(image, part), Then::Relu6);
         let ends = stages().map(|blocks| {
             for block in blocks {
                 x = block.run(&x, &mut next);
             }
             x.clone()
         });
-        let (top, everywhere) = (next(&x), next(&x.mean()));
+        let (top, everywhere) = (next(&x, Then::Keep), next(&x.mean(), Then::Keep));
         x = top.plus(&everywhere).relu();
         let ups = UP.map(|(stage, _)| {
-            let (above, beside) = (next(&x).twice(), next(&ends[stage]));
-            x = next(&beside.plus(&above).relu()).relu();
+            let above = next(&x, Then::Keep).twice();
+            let both = next(&ends[stage], Then::AddRelu(&above));
+            x = next(&both, Then::Relu);
             x.clone()
         });
-        Seen { cells: next(&x).values, ups, decoder: Arc::clone(&self.decoder) }
+        Seen { cells: next(&x, Then::Keep).values, ups, decoder: Arc::clone(&self.decoder) }
     }
 }
 

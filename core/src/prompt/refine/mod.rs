@@ -33,6 +33,7 @@ mod tidy;
 mod tight;
 mod upscale;
 mod weights;
+mod winograd;
 
 use std::sync::Arc;
 
