@@ -1,7 +1,8 @@
 //! A small network over superpixels and the regions they form: messages go to neighbours, to larger
 //! regions and back, and from the prompts to everywhere.
 
-use super::pyramid::{Edge, LEVELS, Level};
+use super::pyramid::{LEVELS, Level};
+use crate::cpu::gemm::{Job, Mat, run};
 use crate::cpu::math::Real;
 
 /// Numbers that a region carries.
@@ -218,26 +219,26 @@ fn relu(row: &Row) -> Row {
 
 /// Adds `weights` times each of the inputs.
 fn apply<const K: usize>(to: &mut [Row], inputs: &[[f32; K]], weights: &[Row]) {
-    for (to, inputs) in to.iter_mut().zip(inputs) {
-        let mut sum = *to;
-        for (&input, weights) in inputs.iter().zip(weights) {
-            add(&mut sum, weights, input);
-        }
-        *to = sum;
-    }
+    let job = Job { m: to.len(), n: CHANNELS, k: K, accumulate: true, scale: 1.0, parallel: true };
+    let (inputs, weights) =
+        (Mat::rows(inputs.as_flattened(), K), Mat::rows(weights.as_flattened(), CHANNELS));
+    run(&job, to.as_flattened_mut(), inputs, weights);
 }
 
 /// Both means over neighbours.
 fn neighbours(level: &Level, here: &[Row]) -> [Vec<Row>; 2] {
-    let mean = |part: fn(&Edge) -> f32| {
-        let one = |at: usize| {
-            let mut sum = [0.0; CHANNELS];
-            level.around(at).iter().for_each(|edge| add(&mut sum, &here[edge.other as usize], part(edge)));
-            sum
-        };
-        (0..here.len()).map(one).collect()
-    };
-    [mean(|edge| edge.plain), mean(|edge| edge.alike)]
+    let (mut plain, mut alike) = (Vec::with_capacity(here.len()), Vec::with_capacity(here.len()));
+    for at in 0..here.len() {
+        let mut sums = [[0.0; CHANNELS]; 2];
+        for edge in level.around(at) {
+            let other = &here[edge.other as usize];
+            add(&mut sums[0], other, edge.plain);
+            add(&mut sums[1], other, edge.alike);
+        }
+        plain.push(sums[0]);
+        alike.push(sums[1]);
+    }
+    [plain, alike]
 }
 
 fn pool(level: &Level, here: &[Row]) -> Vec<Row> {

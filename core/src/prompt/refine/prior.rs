@@ -9,6 +9,7 @@ pub use super::learn::Lesson;
 use super::network::View;
 pub use super::network::{CHANNELS, Network, PLAN, Row, Step};
 use super::solve::Seeds;
+use crate::cpu::awake::during;
 
 /// What `examples/refine_prior.rs` wrote.
 static BYTES: &[u8] = include_bytes!("prior.bin");
@@ -19,7 +20,8 @@ static TRAINED: LazyLock<Option<Network>> = LazyLock::new(|| Network::read(BYTES
 pub(super) fn odds(cache: &RefineCache, seeds: &Seeds, features: &[[f32; FEATURES]]) -> Vec<f32> {
     let marked = [&seeds.positive[..], &seeds.negative[..]];
     let view = View::new(&cache.levels, features, marked);
-    TRAINED.as_ref().map_or_else(|| vec![0.0; features.len()], |network| view.run(network, |_| {}))
+    let run = |network| during(|| view.run(network, |_| {}));
+    TRAINED.as_ref().map_or_else(|| vec![0.0; features.len()], run)
 }
 
 #[cfg(test)]
