@@ -43,7 +43,12 @@ pub(super) struct Evidence {
     pub(super) features: Vec<[f32; FEATURES]>,
     /// None without a positive seed.
     pub(super) ways: Option<Ways>,
+    frame: Frame,
 }
+
+/// Where what came before begins among the features, and what the decoder makes of it.
+const EARLIER: usize = SCENE + 26;
+const DECODED: usize = SCENE + 41;
 
 /// What the newest prompt and the mask that it corrects say of each superpixel.
 struct Correction {
@@ -174,7 +179,14 @@ pub(super) fn step(height: f32) -> f32 {
 }
 
 impl Evidence {
-    pub(super) fn new(cache: &RefineCache, seeds: &Seeds, said: Said<'_>) -> Self {
+    pub(super) fn new(cache: &RefineCache, seeds: &Seeds, said: &Said<'_>) -> Self {
+        let mut evidence = Self::of_prompts(cache, seeds, said);
+        evidence.correct(cache, seeds, said);
+        evidence
+    }
+
+    /// All but what depends on what came before.
+    fn of_prompts(cache: &RefineCache, seeds: &Seeds, said: &Said<'_>) -> Self {
         let superpixels = &cache.superpixels;
         let boxed = said.boxed;
         let inside = || seeds.of(Seed::Inside);
@@ -187,12 +199,8 @@ impl Evidence {
         let beyond: Vec<u32> = outside().filter(|_| boxed).map(|at| at as u32).collect();
         let beyond = marks(cache, &beyond);
         let colours = colours(cache, seeds, &from_inside.distance, &from_outside);
-        let correction = Correction::new(cache, seeds, said.earlier);
         let frame = Frame::new(cache, seeds, boxed);
-        let question = Question { cache, seeds, boxed, earlier: said.earlier };
-        let decoded = question.closely(said.whole, said.closer);
-        let scale = 1.0 / (superpixels.labels.len() as f32).sqrt();
-        let flag = |on: bool| f32::from(u8::from(on));
+        let scale = scale(cache);
         let features = (0..superpixels.len()).map(|at| {
             let (patch, grain) = (&superpixels.patches[at], cache.grain[at]);
             let (near, far) =
@@ -200,9 +208,7 @@ impl Evidence {
             let [u, v] = frame.at(patch.centre);
             let [l, a, b] = near.difference;
             let (way_in, way_out) = (log(from_inside.distance[at]), log(from_outside[at]));
-            let [b0, b1] = if boxed { correction.beyond(patch, &frame) } else { [0.0; 2] };
-            let [c0, c1, c2, c3, c4, c5, c6] = correction.at(at, patch, scale);
-            let said = [
+            let said: [f32; SAID] = [
                 way_in,
                 way_out,
                 way_in - way_out.min(cache.scene[at][0]),
@@ -229,24 +235,26 @@ impl Evidence {
                 u,
                 v,
                 u.max(v),
-                said.earlier.map_or(0.0, |earlier| 2.0 * earlier.share(at) - 1.0),
-                c0,
-                c1,
-                c2,
-                c3,
-                c4,
-                c5,
-                c6,
-                b0,
-                b1,
+                // Ten numbers of what came before: `correct` tells them.
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
                 near.grain,
                 far.grain,
                 kin(cache, &positive, at),
                 kin(cache, &negative, at),
                 if boxed { kin(cache, &beyond, at) } else { 0.0 },
-                decoded.get(at).map_or(0.0, |(odds, _)| 0.4 * odds.clamp(-MOST_ODDS, MOST_ODDS)),
-                flag(!decoded.is_empty()),
-                flag(decoded.get(at).is_some_and(|(_, closely)| *closely)),
+                // Three of what the decoder makes of it: likewise.
+                0.0,
+                0.0,
+                0.0,
                 said.logits.get(at).map_or(0.0, |logit| 0.4 * said.trust * logit),
                 if said.logits.is_empty() { 0.0 } else { said.trust },
             ];
@@ -256,8 +264,36 @@ impl Evidence {
             all
         });
         let features = features.collect();
-        Self { features, ways: inside().next().is_some().then_some(from_inside) }
+        Self { features, ways: inside().next().is_some().then_some(from_inside), frame }
     }
+
+    /// Tells anew what depends on what came before, of the same prompts.
+    pub(super) fn correct(&mut self, cache: &RefineCache, seeds: &Seeds, said: &Said<'_>) {
+        let correction = Correction::new(cache, seeds, said.earlier);
+        let question = Question { cache, seeds, boxed: said.boxed, earlier: said.earlier };
+        let decoded = question.closely(said.whole, said.closer);
+        let scale = scale(cache);
+        for (at, features) in self.features.iter_mut().enumerate() {
+            let patch = &cache.superpixels.patches[at];
+            let of_before = &mut features[EARLIER..];
+            of_before[0] = said.earlier.map_or(0.0, |earlier| 2.0 * earlier.share(at) - 1.0);
+            of_before[1..8].copy_from_slice(&correction.at(at, patch, scale));
+            let beyond = if said.boxed { correction.beyond(patch, &self.frame) } else { [0.0; 2] };
+            of_before[8..10].copy_from_slice(&beyond);
+            let odds = decoded.get(at).map_or(0.0, |(odds, _)| 0.4 * odds.clamp(-MOST_ODDS, MOST_ODDS));
+            let closely = decoded.get(at).is_some_and(|(_, closely)| *closely);
+            features[DECODED..][..3].copy_from_slice(&[odds, flag(!decoded.is_empty()), flag(closely)]);
+        }
+    }
+}
+
+/// What makes lengths in reduced pixels parts of the image.
+fn scale(cache: &RefineCache) -> f32 {
+    1.0 / (cache.superpixels.labels.len() as f32).sqrt()
+}
+
+fn flag(on: bool) -> f32 {
+    f32::from(u8::from(on))
 }
 
 /// How much more often colours come under positive prompts than elsewhere, under negative prompts
@@ -378,7 +414,7 @@ mod tests {
         let closer = Closer::alone(&cache, &image, [10.0, 30.0], [10.0, 30.0]).unwrap();
         let numbers = |closer: Option<&Closer>| {
             let said = Said { boxed: false, logits: &[], trust: 0.0, earlier: None, whole: &whole, closer };
-            let features = Evidence::new(&cache, &seeds, said).features;
+            let features = Evidence::new(&cache, &seeds, &said).features;
             let last = FEATURES - LOGIT_FEATURES;
             features.iter().map(|all| [all[last - 3], all[last - 2], all[last - 1]]).collect::<Vec<_>>()
         };

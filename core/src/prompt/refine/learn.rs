@@ -43,7 +43,7 @@ impl<'a> Lesson<'a> {
         let boxed = constraints.boxed;
         let whole = Question { cache, seeds: &seeds, boxed, earlier }.whole();
         let said = Said { boxed, logits: &[], trust: 0.0, earlier, whole: &whole, closer };
-        let Evidence { features, ways } = Evidence::new(cache, &seeds, said);
+        let Evidence { features, ways, .. } = Evidence::new(cache, &seeds, &said);
         let mut counts = vec![(0.0f32, 0.0f32); cache.superpixels.len()];
         for (at, judged) in truth.iter().enumerate().take(cache.width * cache.height) {
             let (inside, all) = &mut counts[cache.patch_at(at % cache.width, at / cache.width)];

@@ -233,7 +233,8 @@ fn solved(input: &RefineInput<'_>, mut solver: Solver<'_>) -> (Solution, Earlier
         solver.whole = if closer.is_some() { Arc::clone(&earlier.whole) } else { solver.question().whole() };
     }
     let solver = Solver { closer: closer.as_ref(), ..solver };
-    let mut solution = solver.solve(input.granularity());
+    let mut evidence = None;
+    let mut solution = solver.solve(&mut evidence, input.granularity());
     let corrected = |solution: &Solution| Earlier {
         labels: solution.labels.clone(),
         part: closer.as_ref().map(|closer| closer.part),
@@ -242,7 +243,8 @@ fn solved(input: &RefineInput<'_>, mut solver: Solver<'_>) -> (Solution, Earlier
     if solver.boxed && input.earlier.is_none() {
         for _ in 0..solver.weights.again {
             let earlier = corrected(&solution);
-            solution = Solver { earlier: Some(&earlier), ..solver.clone() }.solve(input.granularity());
+            let again = Solver { earlier: Some(&earlier), ..solver.clone() };
+            solution = again.solve(&mut evidence, input.granularity());
         }
     }
     let corrected = corrected(&solution);

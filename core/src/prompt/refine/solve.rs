@@ -174,10 +174,12 @@ struct Guess {
 }
 
 impl Solver<'_> {
-    /// What prior, logits and colours say together.
-    pub(super) fn solve(&self, granularity: f32) -> Solution {
-        let (odds, ways) = self.odds();
-        self.decide(&odds, ways.as_ref(), granularity)
+    /// What prior, logits and colours say together. `evidence` is kept for another look at the same
+    /// prompts, of which only what came before is told anew.
+    pub(super) fn solve(&self, evidence: &mut Option<Evidence>, granularity: f32) -> Solution {
+        let odds = self.odds(evidence);
+        let ways = evidence.as_ref().and_then(|evidence| evidence.ways.as_ref());
+        self.decide(&odds, ways, granularity)
     }
 
     /// The cut from log odds.
@@ -314,11 +316,11 @@ impl Solver<'_> {
         }
     }
 
-    /// Log odds of every superpixel, and the shortest ways from the positive seeds.
-    fn odds(&self) -> (Vec<f32>, Option<Ways>) {
+    /// Log odds of every superpixel.
+    fn odds(&self, evidence: &mut Option<Evidence>) -> Vec<f32> {
         let (given, trust) = &self.given;
         if !self.boxed && self.seeds.positive.is_empty() {
-            return (given.clone(), None);
+            return given.clone();
         }
         let said = Said {
             boxed: self.boxed,
@@ -328,11 +330,16 @@ impl Solver<'_> {
             whole: &self.whole,
             closer: self.closer,
         };
-        let evidence = Evidence::new(self.cache, self.seeds, said);
+        let evidence = match evidence {
+            Some(evidence) => {
+                evidence.correct(self.cache, self.seeds, &said);
+                evidence
+            }
+            None => evidence.insert(Evidence::new(self.cache, self.seeds, &said)),
+        };
         let prior = prior::odds(self.cache, self.seeds, &evidence.features);
         let weight = self.weights.prior * (1.0 - self.weights.doubt * trust);
-        let odds = prior.iter().zip(given).map(|(prior, given)| given + weight * prior).collect();
-        (odds, evidence.ways)
+        prior.iter().zip(given).map(|(prior, given)| given + weight * prior).collect()
     }
 
     fn cut(&self, guess: &Guess, tree: Option<&Ways>) -> Vec<bool> {
