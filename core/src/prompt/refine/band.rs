@@ -43,14 +43,11 @@ pub(super) struct Band<'a> {
     pub(super) weights: &'a RefineWeights,
 }
 
-/// Pixels of the band, in raster order, and where each pixel of the image stands among them, counted
-/// from 1: so what the allocator gives is right for all others, and most of it is never touched.
+/// Pixels of the band, in raster order, and for each pixel of the image whether it is among them (1).
 struct Pixels {
     list: Vec<u32>,
-    number: Vec<u32>,
+    near: Vec<u8>,
 }
-
-const NOT_IN_BAND: u32 = 0;
 
 impl Band<'_> {
     /// The mask, 0 and 1.
@@ -58,14 +55,14 @@ impl Band<'_> {
         let mut mask = self.enlarge();
         let pixels = self.pixels(&mask);
         let lab = self.convert(&pixels);
-        let mut network = Network::default();
-        network.reset(pixels.list.len());
-        self.add_terminals(&mut network, &mask, &pixels, &lab);
-        self.add_edges(&mut network, &mask, &pixels, &lab);
-        network.solve();
-        for (number, &at) in pixels.list.iter().enumerate() {
-            mask[at as usize] = u8::from(network.at_source(number));
-        }
+        Network::with(pixels.list.len(), |network| {
+            self.add_terminals(network, &mask, &pixels, &lab);
+            self.add_edges(network, &mask, &pixels, &lab);
+            network.solve();
+            for (number, &at) in pixels.list.iter().enumerate() {
+                mask[at as usize] = u8::from(network.at_source(number));
+            }
+        });
         mask
     }
 
@@ -98,12 +95,9 @@ impl Band<'_> {
                 *near |= u8::from(self.coarse.mixed[self.cache.patch_at(at % width, at / width)]);
             }
         }
-        let (mut number, mut list) = (vec![NOT_IN_BAND; mask.len()], Vec::new());
-        each_set(&near, |at| {
-            list.push(at as u32);
-            number[at] = list.len() as u32;
-        });
-        Pixels { list, number }
+        let mut list = Vec::new();
+        each_set(&near, |at| list.push(at as u32));
+        Pixels { list, near }
     }
 
     fn convert(&self, pixels: &Pixels) -> Vec<Lab> {
@@ -143,26 +137,31 @@ impl Band<'_> {
             let smooth = UNIT * self.weights.edge_smooth * nearness;
             (right, down, down * width as isize + right, smooth)
         });
-        let mut y = 0;
+        let near = |at: usize| pixels.near.get(at).is_some_and(|&near| near != 0);
+        let (mut y, mut below) = (0, 0);
         for (number, at) in pixels.list.iter().map(|&at| at as usize).enumerate() {
             while at >= (y + 1) * width {
                 y += 1;
             }
+            // The first of the band that does not come before the pixel to the lower left.
+            while pixels.list.get(below).is_some_and(|&other| (other as usize) < at + width - 1) {
+                below += 1;
+            }
             let x = at - y * width;
             let amid = x > 0 && x + 1 < width && y > 0 && y + 1 < height;
-            let mut pull = 0;
+            let (mut pull, mut next) = (0, below);
             for (index, &(right, down, step, smooth)) in steps.iter().enumerate() {
+                let other = at.wrapping_add_signed(step);
+                let (within, to) = (near(other), if down > 0 { next } else { number + 1 });
+                next += usize::from(within && down > 0);
                 let inside = || x.wrapping_add_signed(right) < width && y.wrapping_add_signed(down) < height;
                 if !amid && !inside() {
                     continue;
                 }
-                let other = at.wrapping_add_signed(step);
-                let to = pixels.number[other];
-                if to == NOT_IN_BAND {
+                if !within {
                     // A pixel that keeps its label draws its neighbours towards it.
                     pull += if mask[other] != 0 { smooth as i32 } else { -(smooth as i32) };
                 } else if index >= NEIGHBOURS.len() / 2 {
-                    let to = to as usize - 1;
                     let alike = exp_negative_f32(scale * distance2(lab[number], lab[to]));
                     let capacity = (smooth * (alike + 0.02)) as i32;
                     network.add_edge(number, to, capacity, capacity);

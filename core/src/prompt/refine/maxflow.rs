@@ -4,6 +4,8 @@
 //!
 //! Capacities are integers, so that the search ends exactly.
 
+use std::cell::Cell;
+
 /// No arc, no node.
 const NONE: u32 = u32::MAX;
 /// Parent of a node that hangs on its terminal.
@@ -75,9 +77,23 @@ pub(super) struct Network {
     time: u32,
 }
 
+thread_local! {
+    /// The last network: its memory serves the next one.
+    static LATEST: Cell<Network> = Cell::default();
+}
+
 impl Network {
+    /// Lends `work` a network of `nodes` unconnected nodes, in the memory of the one before.
+    pub(super) fn with<R>(nodes: usize, work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut network = LATEST.take();
+        network.reset(nodes);
+        let result = work(&mut network);
+        LATEST.set(network);
+        result
+    }
+
     /// Empties it, and takes `nodes` unconnected nodes.
-    pub(super) fn reset(&mut self, nodes: usize) {
+    fn reset(&mut self, nodes: usize) {
         let node = Node { parent: NONE, time: 0, distance: 0, terminal: 0, tree: Tree::Free, active: false };
         self.nodes.clear();
         self.nodes.resize(nodes, node);
@@ -106,6 +122,7 @@ impl Network {
     /// Finds the minimum cut.
     pub(super) fn solve(&mut self) {
         self.sort_arcs();
+        self.send_over_single_arcs();
         self.plant();
         let mut current = NONE;
         loop {
@@ -133,7 +150,7 @@ impl Network {
         for at in 1..self.first.len() {
             self.first[at] += self.first[at - 1];
         }
-        self.arcs.clear();
+        // What stands in the arcs is written over.
         self.arcs.resize(2 * self.edges.len(), Arc::default());
         let mut free = self.first.clone();
         for &Edge { ends: [from, to], forth, back } in &self.edges {
@@ -160,6 +177,26 @@ impl Network {
         let home = &mut self.arcs[reverse as usize];
         home.left += flow;
         home.back -= flow;
+    }
+
+    /// Pushes what fits from nodes of the source over one arc to nodes of the sink: a good part of all
+    /// flow, before there are trees to mend.
+    fn send_over_single_arcs(&mut self) {
+        for at in 0..self.nodes.len() as u32 {
+            for arc in self.leaving(at) {
+                let from = self.nodes[at as usize].terminal;
+                if from <= 0 {
+                    break;
+                }
+                let Arc { head, left, .. } = self.arcs[arc as usize];
+                let flow = from.min(left).min(self.nodes[head as usize].terminal.saturating_neg());
+                if flow > 0 {
+                    self.carry(arc, flow);
+                    self.nodes[at as usize].terminal -= flow;
+                    self.nodes[head as usize].terminal += flow;
+                }
+            }
+        }
     }
 
     fn plant(&mut self) {
@@ -277,6 +314,7 @@ impl Network {
 
     /// The arc to the neighbour nearest to the terminal.
     fn find_parent(&mut self, at: u32, tree: Tree) -> Option<(u32, u32)> {
+        let before = self.nodes[at as usize].distance;
         let mut best = None;
         for arc in self.leaving(at) {
             let Arc { head, .. } = self.arcs[arc as usize];
@@ -288,6 +326,10 @@ impl Network {
                     best = Some((arc, distance));
                 }
                 self.stamp(head, distance);
+                if distance < before {
+                    // As near as it was: trees only grow longer.
+                    break;
+                }
             }
         }
         best

@@ -343,9 +343,16 @@ impl Solver<'_> {
     }
 
     fn cut(&self, guess: &Guess, tree: Option<&Ways>) -> Vec<bool> {
+        let count = self.cache.superpixels.len();
+        Network::with(count, |network| {
+            self.build(network, guess, tree);
+            network.solve();
+            (0..count).map(|at| network.at_source(at)).collect()
+        })
+    }
+
+    fn build(&self, network: &mut Network, guess: &Guess, tree: Option<&Ways>) {
         let superpixels = &self.cache.superpixels;
-        let mut network = Network::default();
-        network.reset(superpixels.len());
         let scale = UNIT / (self.cache.step * self.cache.step);
         for (at, patch) in superpixels.patches.iter().enumerate() {
             let cost = patch.area
@@ -356,7 +363,7 @@ impl Solver<'_> {
                 Seed::Outside => -UNIT * CERTAIN,
             };
             network.add_terminal(at, cost as i32);
-            self.join(&mut network, at);
+            self.join(network, at);
             if let Some(parent) = tree.map(|tree| tree.parent[at] as usize)
                 && self.star
                 && parent != at
@@ -364,8 +371,6 @@ impl Solver<'_> {
                 network.add_edge(at, parent, (UNIT * self.weights.star) as i32, 0);
             }
         }
-        network.solve();
-        (0..superpixels.len()).map(|at| network.at_source(at)).collect()
     }
 
     fn join(&self, network: &mut Network, at: usize) {
