@@ -256,6 +256,30 @@ fn tuning_mixes_sources_of_regions() {
 }
 
 #[test]
+fn blobs_are_learnt_from_and_a_resumed_run_sees_the_same_ones() {
+    let place = Place::new(10);
+    let args = ["--steps", "30", "--source", "blobs:1", "--checkpoint-every", "7"];
+    place.pretrain("whole", &args).ok();
+    let mut child = place.start("halves", &args);
+    place.wait_for_step("halves", 9);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    place.rmae(&["pretrain", "--out", "halves", "--resume", "--device", "cpu"]).ok();
+    assert_eq!(place.losses("whole"), place.losses("halves"));
+    place.pretrain("segments", &["--steps", "1"]).ok();
+    let first = |run: &str| place.metrics(run)[0].clone();
+    assert_eq!(
+        first("whole")["mae_loss"],
+        first("segments")["mae_loss"],
+        "the same photos, weights and masks"
+    );
+    assert_ne!(first("whole")["region_loss"], first("segments")["region_loss"]);
+    place.pretrain("single", &["--steps", "1", "--regions", "blobs"]).ok();
+    assert_eq!(first("whole")["region_loss"], first("single")["region_loss"]);
+    place.pretrain("no", &["--steps", "1", "--source", "blobs:0"]).fails(3, &["source = blobs:0", "above 0"]);
+}
+
+#[test]
 fn tuning_says_what_it_needs() {
     let place = Place::new(4);
     place.tune("run", &["--steps", "1"]).fails(3, &["init", "--init"]);

@@ -75,6 +75,8 @@ pub enum RegionKind {
     Fh,
     /// Label maps in the folder that `labels` names.
     Labels,
+    /// Random blobs that have nothing to do with the photos, to compare with.
+    Blobs,
 }
 
 /// Which regions of a crop may be drawn.
@@ -208,7 +210,8 @@ options! {
         #[arg(long, value_name = "DIR", help_heading = "Regions")]
         labels: PathBuf,
         /// Several sources of regions, of which each sample takes one that has something for its image:
-        /// fh, fh:WEIGHT, labels:DIR or labels:DIR:WEIGHT, each with this flag before it
+        /// fh, labels:DIR or blobs (random ones, to compare with), then :WEIGHT or nothing, each with
+        /// this flag before it
         #[arg(long, value_name = "KIND[:DIR][:WEIGHT]", help_heading = "Regions")]
         source: Vec<String>,
         /// Share of the crops that are taken around an object of the label maps [default: 0; tune: 0.3]

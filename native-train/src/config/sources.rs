@@ -28,10 +28,11 @@ pub(super) fn resolve(options: &mut PretrainOptions) -> Result<RegionSource> {
     exclusive(true, "source", options.regions.is_some(), "regions")?;
     let parsed = texts.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
     let mut list = vec![];
-    for (dir, weight) in parsed {
-        let source = match dir {
-            Some(dir) => RegionSource::LabelMaps { dir, background: options.labels_background },
-            None => segments(options)?,
+    for (typed, weight) in parsed {
+        let source = match typed {
+            Typed::Labels(dir) => RegionSource::LabelMaps { dir, background: options.labels_background },
+            Typed::Blobs => RegionSource::Blobs,
+            Typed::Segments => segments(options)?,
         };
         list.push((weight, source));
     }
@@ -40,11 +41,15 @@ pub(super) fn resolve(options: &mut PretrainOptions) -> Result<RegionSource> {
 
 fn one(options: &mut PretrainOptions) -> Result<RegionSource> {
     let default = if options.labels.is_some() { RegionKind::Labels } else { RegionKind::Fh };
-    if *options.regions.get_or_insert(default) == RegionKind::Labels {
-        let dir = required(options.labels.clone(), "labels", "the folder of label maps (regions = labels)")?;
-        return Ok(RegionSource::LabelMaps { dir, background: options.labels_background });
+    match *options.regions.get_or_insert(default) {
+        RegionKind::Labels => {
+            let what = "the folder of label maps (regions = labels)";
+            let dir = required(options.labels.clone(), "labels", what)?;
+            Ok(RegionSource::LabelMaps { dir, background: options.labels_background })
+        }
+        RegionKind::Blobs => Ok(RegionSource::Blobs),
+        RegionKind::Fh => segments(options),
     }
-    segments(options)
 }
 
 fn segments(options: &mut PretrainOptions) -> Result<RegionSource> {
@@ -56,22 +61,44 @@ fn segments(options: &mut PretrainOptions) -> Result<RegionSource> {
     })
 }
 
-/// A source as it is typed: the folder of label maps, none for segments, and its weight.
-fn parse(text: &str) -> Result<(Option<PathBuf>, f64)> {
+/// What a source is, as it is typed.
+#[derive(Debug, PartialEq)]
+enum Typed {
+    Segments,
+    Blobs,
+    Labels(PathBuf),
+}
+
+/// A source and its weight.
+fn parse(text: &str) -> Result<(Typed, f64)> {
     let problem = || {
-        let problem = "must be fh, fh:WEIGHT, labels:DIR or labels:DIR:WEIGHT, with a weight above 0";
+        let problem = "must be fh, blobs or labels:DIR, each with :WEIGHT after it or not; a weight is above 0 \
+            (fh:0.5, labels:DIR:2)";
         TrainError::Config(format!("source = {text}: {problem}"))
     };
-    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-    // A folder may have colons in its name; a weight is what can be read as one, at the end.
-    let (dir, weight) = match rest.rsplit_once(':').map(|(dir, weight)| (dir, weight.parse::<f64>())) {
-        Some((dir, Ok(weight))) => (dir, weight),
-        _ if kind == "fh" && !rest.is_empty() => ("", rest.parse().map_err(|_| problem())?),
-        _ => (rest, 1.0),
+    let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+    let (typed, weight) = match kind {
+        "fh" | "blobs" => {
+            let typed = if kind == "fh" { Typed::Segments } else { Typed::Blobs };
+            (typed, rest.map_or(Ok(1.0), str::parse).map_err(|_| problem())?)
+        }
+        "labels" => {
+            let (dir, weight) = folder(rest.unwrap_or_default());
+            (Typed::Labels(dir), weight)
+        }
+        _ => return Err(problem()),
     };
-    let named = (!dir.is_empty()).then(|| PathBuf::from(dir));
-    let fits = weight > 0.0 && weight.is_finite() && (kind == "labels") == named.is_some();
-    if fits && ["fh", "labels"].contains(&kind) { Ok((named, weight)) } else { Err(problem()) }
+    let named = typed != Typed::Labels(PathBuf::new());
+    if named && weight > 0.0 && weight.is_finite() { Ok((typed, weight)) } else { Err(problem()) }
+}
+
+/// A folder and its weight. A folder may have colons in its name; a weight is what can be read as one,
+/// at the end.
+fn folder(text: &str) -> (PathBuf, f64) {
+    match text.rsplit_once(':').map(|(dir, weight)| (dir, weight.parse())) {
+        Some((dir, Ok(weight))) => (dir.into(), weight),
+        _ => (text.into(), 1.0),
+    }
 }
 
 #[cfg(test)]
@@ -81,13 +108,17 @@ mod tests {
 
     #[test]
     fn sources_are_read_as_they_are_typed() {
-        assert_eq!(parse("fh").unwrap(), (None, 1.0));
-        assert_eq!(parse("fh:0.25").unwrap(), (None, 0.25));
-        assert_eq!(parse("labels:a/b").unwrap(), (Some("a/b".into()), 1.0));
-        assert_eq!(parse("labels:C:/b:3").unwrap(), (Some("C:/b".into()), 3.0));
-        for text in ["", "x", "labels", "labels:", "labels::2", "fh:x", "fh:0", "fh:-1", "fh:inf", "fh:a:2"] {
+        let labels = |dir: &str| Typed::Labels(dir.into());
+        assert_eq!(parse("fh").unwrap(), (Typed::Segments, 1.0));
+        assert_eq!(parse("fh:0.25").unwrap(), (Typed::Segments, 0.25));
+        assert_eq!(parse("blobs").unwrap(), (Typed::Blobs, 1.0));
+        assert_eq!(parse("blobs:3").unwrap(), (Typed::Blobs, 3.0));
+        assert_eq!(parse("labels:a/b").unwrap(), (labels("a/b"), 1.0));
+        assert_eq!(parse("labels:C:/b:3").unwrap(), (labels("C:/b"), 3.0));
+        let wrong = ["", "x", "labels", "labels:", "labels::2", "fh:", "fh:x", "fh:0", "fh:-1", "fh:inf"];
+        for text in wrong.into_iter().chain(["fh:a:2", "blobs:", "blobs:dir", "blobs:dir:1", "blobs:0"]) {
             let message = parse(text).unwrap_err().to_string();
-            assert!(message.contains("labels:DIR:WEIGHT"), "{text}: {message}");
+            assert!(message.contains(text) && message.contains("labels:DIR:2"), "{text}: {message}");
         }
     }
 
@@ -102,8 +133,12 @@ mod tests {
         assert_eq!((list.len(), list[0].0), (2, 2.0));
         let maps = RegionSource::LabelMaps { dir: "maps".into(), background: Some(0) };
         assert_eq!(list[1], (1.0, maps));
+        options.source = Some(vec!["blobs:2".into()]);
+        assert_eq!(resolve(&mut options).unwrap(), RegionSource::Mixed(vec![(2.0, RegionSource::Blobs)]));
         options.labels = Some("other".into());
         assert!(resolve(&mut options).unwrap_err().to_string().contains("source and labels"));
+        let mut options = PretrainOptions { regions: Some(RegionKind::Blobs), ..Default::default() };
+        assert_eq!(resolve(&mut options).unwrap(), RegionSource::Blobs);
         let mut options =
             PretrainOptions { object_crops: Some(0.7), whole_crops: Some(0.7), ..Default::default() };
         assert!(crops(&mut options).unwrap_err().to_string().contains("object_crops"));

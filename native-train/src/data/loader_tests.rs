@@ -293,6 +293,33 @@ fn sources_are_mixed_and_small_objects_are_looked_at_closely() {
 }
 
 #[test]
+fn blobs_follow_the_place_in_the_sequence_and_nothing_in_the_photo() {
+    let (_dir, files) = folder(4);
+    let config = |seed| LoaderConfig { region_source: RegionSource::Blobs, seed, ..config() };
+    let start = LoaderPosition::default();
+    let whole = batches(&files, &config(5), start, 4);
+    assert!(whole[1..] == batches(&files, &config(5), whole[0].position_after, 3), "entered on the way");
+    for regions in whole.iter().flat_map(|batch| batch.regions.chunks(SIDE * SIDE)) {
+        let share = regions.iter().sum::<f32>() / regions.len() as f32;
+        assert!(share > 0.0 && share < 0.9, "{share}");
+    }
+    let maps = |batches: &[Batch]| batches.iter().flat_map(|batch| batch.regions.clone()).collect::<Vec<_>>();
+    // Every sample has its own, the same photo's in the next epoch too; another seed gives others.
+    let of_samples = maps(&whole);
+    let distinct: std::collections::HashSet<Vec<u8>> = of_samples
+        .chunks(K * SIDE * SIDE)
+        .map(|sample| sample.iter().map(|&inside| inside as u8).collect())
+        .collect();
+    assert_eq!(distinct.len(), 16);
+    assert_ne!(of_samples, maps(&batches(&files, &config(6), start, 4)));
+    // Other photos under the same names change nothing.
+    for file in &files {
+        RgbImage::from_pixel(50, 50, Rgb([9; 3])).save(file).unwrap();
+    }
+    assert_eq!(of_samples, maps(&batches(&files, &config(5), start, 4)));
+}
+
+#[test]
 fn settings_that_do_not_fit_are_refused() {
     let (_dir, files) = folder(2);
     let refused = |config: LoaderConfig, start, word: &str| {

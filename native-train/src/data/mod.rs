@@ -18,6 +18,7 @@
 //! ```
 
 mod augment;
+mod blobs;
 mod cache;
 mod decode;
 mod error;
@@ -31,6 +32,7 @@ mod sources;
 mod tally;
 
 pub use augment::Crop;
+pub(crate) use blobs::blob;
 pub use decode::{MAX_PIXELS, decode};
 pub use error::{DataError, SkippedImage};
 pub use loader::{Batch, Loader, load_eval};

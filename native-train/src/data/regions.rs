@@ -36,6 +36,9 @@ pub enum RegionSource {
         /// A label that is no region (often `Some(0)`).
         background: Option<u16>,
     },
+    /// Random round things that have nothing to do with the image, other ones at every look: what
+    /// regions are worth shows beside them.
+    Blobs,
     /// Each sample takes one of these, among those that have something for its image, by their weights.
     Mixed(Vec<(f64, RegionSource)>),
 }

@@ -228,8 +228,9 @@ impl Sampler {
         } else {
             let set = match from {
                 Some(from) => {
-                    let workspace = &mut scratch.workspace;
-                    self.sources.regions(from, path, &image, &crop, config.image_side, workspace)?
+                    let (side, made_up) = (config.image_side, &mut rng(Stream::Blobs));
+                    let (photo, workspace) = ((path.as_path(), &image), &mut scratch.workspace);
+                    self.sources.regions(from, photo, &crop, side, workspace, made_up)?
                 }
                 None => RegionSet::new(config.image_side).map_err(|e| e.to_string())?,
             };

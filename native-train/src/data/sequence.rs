@@ -39,6 +39,8 @@ pub(super) enum Stream {
     Replacement,
     /// Which source of regions a sample takes.
     Source,
+    /// Regions that are made up.
+    Blobs,
 }
 
 /// The generator of one stream of the sample at `at`.

@@ -8,6 +8,7 @@ use rmae_core::regions::{BoundingBox, Felzenszwalb, LabelMap, RegionSet};
 
 use super::DataError;
 use super::augment::Crop;
+use super::blobs::scattered;
 use super::cache::{self, RegionCache};
 use super::regions::{LabelFiles, RegionSource, crop_partitions, read_labels, segment};
 
@@ -60,10 +61,10 @@ impl Sources {
         having.last().copied().or(self.list.first())
     }
 
-    /// All regions of an image that its crop leaves, at `side`×`side`.
+    /// All regions of an image that its crop leaves, at `side`×`side`; `rng` is for those that are made up.
     pub(super) fn regions(
-        &self, from: &Source, path: &Path, image: &RgbImage, crop: &Crop, side: usize,
-        workspace: &mut Felzenszwalb,
+        &self, from: &Source, (path, image): (&Path, &RgbImage), crop: &Crop, side: usize,
+        workspace: &mut Felzenszwalb, rng: &mut impl Rng,
     ) -> Result<RegionSet, String> {
         let size = image.dimensions();
         match &from.source {
@@ -77,6 +78,7 @@ impl Sources {
                 }?;
                 crop_partitions(&maps, crop, size, side).map_err(|e| e.to_string())
             }
+            RegionSource::Blobs => scattered(side, rng).map_err(|e| e.to_string()),
             RegionSource::None | RegionSource::Mixed(_) => RegionSet::new(side).map_err(|e| e.to_string()),
         }
     }

@@ -1,6 +1,5 @@
-//! What a partly visible region could be completed to without a model, and regions that mean nothing.
+//! What a partly visible region could be completed to without a model.
 
-use rand::Rng;
 use rmae_core::prompt::Mask;
 
 /// A square map of patches, some of which are visible.
@@ -57,30 +56,9 @@ impl Partial<'_> {
     }
 }
 
-/// A round thing without a meaning: a few discs that melt into one another.
-pub(super) fn blob(side: usize, rng: &mut impl Rng) -> Mask {
-    let length = side as f32;
-    let mut at = [rng.random_range(0.25..0.75) * length, rng.random_range(0.25..0.75) * length];
-    let mut discs = vec![];
-    for _ in 0..rng.random_range(2..=4) {
-        let radius = rng.random_range(0.07..0.18) * length;
-        discs.push((at, radius));
-        let angle = rng.random_range(0.0..std::f32::consts::TAU);
-        at = [at[0] + 1.2 * radius * angle.cos(), at[1] + 1.2 * radius * angle.sin()];
-    }
-    Mask::from_fn(side, side, |x, y| {
-        let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
-        let pull =
-            |&([cx, cy], r): &([f32; 2], f32)| (-((x - cx).powi(2) + (y - cy).powi(2)) / (r * r)).exp();
-        discs.iter().map(pull).sum::<f32>() > 0.5
-    })
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
 
     #[test]
     fn baselines_know_what_is_visible_and_no_more() {
@@ -99,16 +77,5 @@ mod tests {
         visible[0] = true;
         let one = Partial { truth: &truth, patch: 2, visible: &visible };
         assert_eq!(one.nearest().area(), 36);
-    }
-
-    #[test]
-    fn blobs_are_of_one_piece_s_size_and_differ() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        let blobs: Vec<Mask> = (0..50).map(|_| blob(64, &mut rng)).collect();
-        for blob in &blobs {
-            let share = blob.area() as f64 / 4096.0;
-            assert!((0.005..0.6).contains(&share), "{share}");
-        }
-        assert_ne!(blobs[0], blobs[1]);
     }
 }

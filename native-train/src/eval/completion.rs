@@ -16,10 +16,10 @@ use rmae_core::regions::{FelzenszwalbParams, LabelMap, felzenszwalb};
 use rmae_core::tensor::HostTensor;
 use serde::{Deserialize, Serialize};
 
-use super::complete::{Partial, blob};
+use super::complete::Partial;
 use super::play::generator;
 use super::sets::Case;
-use crate::data::{Crop, decode, resample, resize};
+use crate::data::{Crop, blob, decode, resample, resize};
 use crate::error::{Result, TrainError};
 
 /// Shares of a region map's patches that are hidden.
