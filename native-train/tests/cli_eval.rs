@@ -131,6 +131,16 @@ fn eval_is_repeatable_and_merges_what_was_measured_before() {
 }
 
 #[test]
+fn eval_measures_baselines_alone_when_asked_to() {
+    let place = place();
+    let what = ["--model", MODEL, "--data", "sets/more", "--max-clicks", "2", "--baselines-only"];
+    eval(&place, &[&what[..], &["--baselines", "model-alone", "--json", "e.json"]].concat()).ok();
+    let methods = json(&place, "e.json")["sets"][0]["objects"][0]["methods"].clone();
+    assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["model alone"]);
+    assert_eq!(eval(&place, &what).code, 2, "then nothing would be measured");
+}
+
+#[test]
 fn eval_goes_on_without_what_cannot_be_read_and_tells_it() {
     let place = place();
     fs::write(place.path("sets/discs/images/0.png"), "no picture").unwrap();

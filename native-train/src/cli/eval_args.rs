@@ -34,6 +34,9 @@ pub(crate) struct PromptsArgs {
     /// What to measure beside the model
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., value_name = "METHODS")]
     pub(crate) baselines: Vec<Method>,
+    /// Measure the --baselines alone, without the model as people meet it
+    #[arg(long, requires = "baselines")]
+    pub(crate) baselines_only: bool,
     /// Complete partly visible regions as well, as in pre-training
     #[arg(long)]
     pub(crate) completion: bool,

@@ -105,9 +105,9 @@ fn found(args: &PromptsArgs) -> anyhow::Result<Vec<Set>> {
     Ok(sets)
 }
 
-/// The model first, nothing twice.
+/// The model first, unless it is not asked for; nothing twice.
 fn methods(args: &PromptsArgs) -> Vec<Method> {
-    let mut methods = vec![Method::Model];
+    let mut methods = if args.baselines_only { vec![] } else { vec![Method::Model] };
     for &method in &args.baselines {
         if !methods.contains(&method) {
             methods.push(method);
