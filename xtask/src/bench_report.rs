@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::marked;
+
 /// One comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
@@ -66,10 +68,6 @@ const KEPT: &str = "target/bench.json";
 const TABLE: &str = "docs/performance.md";
 const PLOT: &str = "docs/performance.svg";
 
-/// Where the table stands.
-const BEGIN: &str = "<!-- cargo xtask bench: begin -->";
-const END: &str = "<!-- cargo xtask bench: end -->";
-
 /// What is kept so far; nothing where there is no such file.
 fn kept(root: &Path) -> Vec<Row> {
     let text = std::fs::read_to_string(root.join(KEPT)).unwrap_or_default();
@@ -97,12 +95,7 @@ pub(crate) fn keep(root: &Path, row: Row) -> Result<()> {
 /// When a file cannot be read or written, or the table's place is gone.
 pub(crate) fn write(root: &Path) -> Result<()> {
     let rows = kept(root);
-    let page = root.join(TABLE);
-    let text = std::fs::read_to_string(&page).with_context(|| format!("cannot read {TABLE}"))?;
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{TABLE} has lost its `{BEGIN}`"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{TABLE} has lost its `{END}`"))?;
-    let text = format!("{before}{BEGIN}\n{}{END}{after}", table(&rows));
-    std::fs::write(page, text).with_context(|| format!("cannot write {TABLE}"))?;
+    marked::replace(root, TABLE, "bench", &table(&rows))?;
     std::fs::write(root.join(PLOT), plot(&rows)).with_context(|| format!("cannot write {PLOT}"))
 }
 
@@ -193,14 +186,15 @@ mod tests {
         let root = std::env::temp_dir().join(format!("xtask-report-{}", std::process::id()));
         std::fs::create_dir_all(root.join("target")).unwrap();
         std::fs::create_dir_all(root.join("docs")).unwrap();
-        std::fs::write(root.join(TABLE), format!("a\n{BEGIN}\nold\n{END}\nz\n")).unwrap();
+        let (begin, end) = ("<!-- cargo xtask bench: begin -->", "<!-- cargo xtask bench: end -->");
+        std::fs::write(root.join(TABLE), format!("a\n{begin}\nold\n{end}\nz\n")).unwrap();
         for row in [row("encode", "ti", 1.0), row("train", "s", 2.0), row("encode", "ti", 3.0)] {
             keep(&root, row).unwrap();
         }
         assert_eq!(kept(&root), [row("train", "s", 2.0), row("encode", "ti", 3.0)]);
         write(&root).unwrap();
         let page = std::fs::read_to_string(root.join(TABLE)).unwrap();
-        assert!(page.starts_with(&format!("a\n{BEGIN}\n| what")) && page.ends_with(&format!("{END}\nz\n")));
+        assert!(page.starts_with(&format!("a\n{begin}\n| what")) && page.ends_with(&format!("{end}\nz\n")));
         assert!(
             !page.contains("old")
                 && page.contains("| train s | 8 | PyTorch | 500.0 ms | 1.00 s | 2.00 | 1.5 |")

@@ -12,6 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::files;
+use crate::rmae::{Rmae, SMALL, folders, full, made, positive, words};
 use crate::toolbox::Toolbox;
 
 /// Flags of `cargo xtask train-demo-model`.
@@ -52,50 +53,27 @@ pub(crate) struct TrainDemoArgs {
     passed_on: Vec<String>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "must be a number of at least 1".into())
-}
-
 /// Runs every stage that is not done.
 ///
 /// # Errors
 /// When a program fails or a file cannot be written; what is done stays.
 pub(crate) fn run(tools: &Toolbox, args: &TrainDemoArgs) -> Result<()> {
-    tools.run(tools.command("cargo").args(["build", "--release", "--workspace", "--bins"]))?;
-    fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
-    // Programs run in the workspace: what the user named is relative to where he is.
-    let out = fs::canonicalize(&args.out)?;
-    for (run, arguments) in [("pretrain", pretrain(args)?), ("tune", tune(args, &out)?)] {
-        train(tools, args, run, &out.join(run), &arguments)?;
+    let rmae = Rmae::build(tools, &args.device)?;
+    let out = made(&args.out)?;
+    for (name, arguments) in [("pretrain", pretrain(args)?), ("tune", tune(args, &out)?)] {
+        println!("\n=== {name} ===");
+        rmae.train(&out.join(name), &[arguments, args.passed_on.clone()].concat())?;
     }
     let model = out.join(format!("rmae-{}.safetensors", args.preset));
     let tuned = out.join("tune").display().to_string();
     let model_name = model.display().to_string();
-    rmae(
-        tools,
-        args,
-        &["export", "--model", &tuned, "--part", "all", "--dtype", "f16", "--out", &model_name],
-    )?;
+    rmae.run(&["export", "--model", &tuned, "--part", "all", "--dtype", "f16", "--out", &model_name])?;
     describe(&model, &args.preset)?;
-    measure(tools, args, &out, &model_name)?;
+    measure(&rmae, args, &out, &model_name)?;
     let parts = split(&model, &out.join("parts"), args.part_mb * 1_000_000)?;
     println!("\nThe weights are {model_name}, in {parts} parts of at most {} MB in parts/.", args.part_mb);
     println!("To ship them, copy that file and its .json into web/weights/.");
     Ok(())
-}
-
-/// An absolute path, as text.
-fn full(path: &Path) -> Result<String> {
-    let path = fs::canonicalize(path).with_context(|| format!("there is no {}", path.display()))?;
-    Ok(path.display().to_string())
-}
-
-fn folders(paths: &[PathBuf]) -> Result<Vec<String>> {
-    paths.iter().map(|path| full(path)).collect()
-}
-
-fn words(list: &[&str]) -> Vec<String> {
-    list.iter().map(ToString::to_string).collect()
 }
 
 /// What both trainings are told.
@@ -108,11 +86,6 @@ fn common(args: &TrainDemoArgs, steps: u32) -> Result<Vec<String>> {
     }
     Ok(all)
 }
-
-/// What makes the model small enough to be fetched by a page (14.7 MB in f16): heads of a width of 128,
-/// and four regions at a time.
-const SMALL: &str = "--decoder-embed-dim 128 --decoder-depth 2 --decoder-num-heads 4 --num-region 4 \
-    --region-enc-dim 128 --region-enc-num-heads 8 --region-dec-dim 128 --region-dec-num-heads 8 --region-cross-layer 4";
 
 fn pretrain(args: &TrainDemoArgs) -> Result<Vec<String>> {
     let mut all = words(&["pretrain", "--preset", &args.preset]);
@@ -129,28 +102,6 @@ fn tune(args: &TrainDemoArgs, out: &Path) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Starts a run, or goes on with it where there is a checkpoint; one that is done ends at once.
-fn train(tools: &Toolbox, args: &TrainDemoArgs, name: &str, run: &Path, arguments: &[String]) -> Result<()> {
-    println!("\n=== {name} ===");
-    let mut all =
-        if begun(run) { words(&[&arguments[0], "--resume"]) } else { [arguments, &args.passed_on].concat() };
-    all.extend(["--out".into(), run.display().to_string()]);
-    rmae(tools, args, &all)
-}
-
-fn begun(run: &Path) -> bool {
-    let is_one = |name: &str| name.starts_with("checkpoint-") && name.ends_with(".safetensors");
-    let entries = fs::read_dir(run).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_one))
-}
-
-fn rmae(tools: &Toolbox, args: &TrainDemoArgs, arguments: &[impl AsRef<str>]) -> Result<()> {
-    let program = tools.root().join("target/release").join(format!("rmae{}", std::env::consts::EXE_SUFFIX));
-    let mut command = tools.command(program);
-    command.args(["--device", &args.device]).args(arguments.iter().map(AsRef::as_ref));
-    tools.run(&mut command)
-}
-
 /// Writes what the page reads of weights before it fetches them.
 fn describe(model: &Path, preset: &str) -> Result<()> {
     let content = fs::read(model).with_context(|| format!("reading {}", model.display()))?;
@@ -162,7 +113,7 @@ fn describe(model: &Path, preset: &str) -> Result<()> {
     fs::write(&card_file, format!("{card:#}\n")).with_context(|| format!("writing {}", card_file.display()))
 }
 
-fn measure(tools: &Toolbox, args: &TrainDemoArgs, out: &Path, model: &str) -> Result<()> {
+fn measure(rmae: &Rmae<'_>, args: &TrainDemoArgs, out: &Path, model: &str) -> Result<()> {
     if args.eval.is_empty() {
         println!("No --eval folders: the weights are not measured.");
         return Ok(());
@@ -176,7 +127,7 @@ fn measure(tools: &Toolbox, args: &TrainDemoArgs, out: &Path, model: &str) -> Re
     {
         all.extend([flag.into(), out.join(file).display().to_string()]);
     }
-    rmae(tools, args, &all)
+    rmae.run(&all)
 }
 
 /// Splits a file into `NAME.000`, `NAME.001`, … of at most `most` bytes; `cat NAME.*` makes it whole.
@@ -229,17 +180,6 @@ mod tests {
         assert!(!parts.join("m.safetensors.002").exists());
         fs::write(&file, "").unwrap();
         assert!(split(&file, &parts, 10).is_err());
-        fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_run_is_begun_once_it_has_a_checkpoint() {
-        let folder = folder("begun");
-        assert!(!begun(&folder) && !begun(&folder.join("nowhere")));
-        fs::write(folder.join("config.toml"), "").unwrap();
-        assert!(!begun(&folder));
-        fs::write(folder.join("checkpoint-00000010.safetensors"), "").unwrap();
-        assert!(begun(&folder));
         fs::remove_dir_all(folder).unwrap();
     }
 
