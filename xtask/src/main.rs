@@ -8,6 +8,8 @@ mod bench;
 mod bench_model;
 mod bench_report;
 mod budget;
+mod controls;
+mod controls_table;
 mod demo;
 mod files;
 mod marked;
@@ -78,6 +80,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Make the page's weights from folders of photos: pre-train, tune, export, measure
     TrainDemoModel(train_demo::TrainDemoArgs),
+    /// Train with random blobs in place of regions, and from scratch: where a gain comes from
+    Controls(controls::ControlsArgs),
 }
 
 impl Task {
@@ -89,7 +93,7 @@ impl Task {
             Self::Check => Need::CHECK.to_vec(),
             Self::Demo(_) | Self::Package => Need::PAGE.to_vec(),
             Self::Bench(args) if args.in_browser() => Need::BROWSER_BENCH.to_vec(),
-            Self::Bench(_) | Self::TrainDemoModel(_) => Need::NATIVE.to_vec(),
+            Self::Bench(_) | Self::TrainDemoModel(_) | Self::Controls(_) => Need::NATIVE.to_vec(),
         })
     }
 }
@@ -114,6 +118,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Task::Package => package::run(&tools).map(|()| true),
         Task::Bench(args) => bench::run(&tools, args).map(|()| true),
         Task::TrainDemoModel(args) => train_demo::run(&tools, args).map(|()| true),
+        Task::Controls(args) => controls::run(&tools, args).map(|()| true),
     }
 }
 

@@ -304,13 +304,14 @@ fn blobs_follow_the_place_in_the_sequence_and_nothing_in_the_photo() {
         assert!(share > 0.0 && share < 0.9, "{share}");
     }
     let maps = |batches: &[Batch]| batches.iter().flat_map(|batch| batch.regions.clone()).collect::<Vec<_>>();
-    // Every sample has its own, the same photo's in the next epoch too; another seed gives others.
+    // Every sample has its own, the same photo's in the next epoch too (of a few pixels, two may be
+    // alike); another seed gives others.
     let of_samples = maps(&whole);
     let distinct: std::collections::HashSet<Vec<u8>> = of_samples
-        .chunks(K * SIDE * SIDE)
-        .map(|sample| sample.iter().map(|&inside| inside as u8).collect())
+        .chunks(SIDE * SIDE)
+        .map(|blob| blob.iter().map(|&inside| inside as u8).collect())
         .collect();
-    assert_eq!(distinct.len(), 16);
+    assert!(distinct.len() > 16 * K - 3, "{} of {}", distinct.len(), 16 * K);
     assert_ne!(of_samples, maps(&batches(&files, &config(6), start, 4)));
     // Other photos under the same names change nothing.
     for file in &files {
