@@ -138,6 +138,8 @@ fn eval_measures_baselines_alone_when_asked_to() {
     let methods = json(&place, "e.json")["sets"][0]["objects"][0]["methods"].clone();
     assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["model alone"]);
     assert_eq!(eval(&place, &what).code, 2, "then nothing would be measured");
+    let failures = [&what[..], &["--baselines", "model-alone", "--failures", "f.png"]].concat();
+    assert_eq!(eval(&place, &failures).code, 2, "the model's own failures are not looked for");
 }
 
 #[test]

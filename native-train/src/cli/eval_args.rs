@@ -35,7 +35,7 @@ pub(crate) struct PromptsArgs {
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., value_name = "METHODS")]
     pub(crate) baselines: Vec<Method>,
     /// Measure the --baselines alone, without the model as people meet it
-    #[arg(long, requires = "baselines")]
+    #[arg(long, requires = "baselines", conflicts_with = "failures")]
     pub(crate) baselines_only: bool,
     /// Complete partly visible regions as well, as in pre-training
     #[arg(long)]

@@ -79,7 +79,7 @@ fn measured(args: &PromptsArgs, model: &Path, device: &DeviceRequest) -> anyhow:
     let bar = bar(&sets);
     let (sets, completion) =
         eval::run(sets, &mut rig, completer.as_mut(), &mut failures, &settings, &mut |event| {
-            show(&bar, &event)
+            show(&bar, &event);
         })?;
     bar.finish_and_clear();
     if let (Some(path), Some(picture)) = (&args.failures, failures.picture()) {
