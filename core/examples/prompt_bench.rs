@@ -61,15 +61,16 @@ fn milliseconds(since: Instant) -> f64 {
     1e3 * since.elapsed().as_secs_f64()
 }
 
+/// Middle and radius, in heights of the image.
+const DISCS: [(f64, f64, f64); 3] = [(0.4, 0.5, 0.25), (1.1, 0.3, 0.2), (1.0, 0.75, 0.15)];
+
 /// Discs of many colours on a shaded, slightly noisy ground.
 fn scene(width: usize, height: usize) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(3 * width * height);
     for y in 0..height {
         for x in 0..width {
             let (u, v) = (x as f64 / height as f64, y as f64 / height as f64);
-            let disc = [(0.4, 0.5, 0.25), (1.1, 0.3, 0.2), (1.0, 0.75, 0.15)]
-                .iter()
-                .position(|&(cx, cy, r)| (u - cx).hypot(v - cy) < r);
+            let disc = DISCS.iter().position(|&(cx, cy, r)| (u - cx).hypot(v - cy) < r);
             let noise = (x * 7919 + y * 104_729) % 23;
             let base = disc.map_or([70, 110, 150], |d| [[200, 60, 40], [60, 160, 60], [210, 190, 80]][d]);
             rgb.extend(base.map(|c: usize| (c + noise + (30.0 * v) as usize).min(255) as u8));
@@ -78,16 +79,24 @@ fn scene(width: usize, height: usize) -> Vec<u8> {
     rgb
 }
 
-/// A first click, one more beside it, and a box: elsewhere each time.
+/// A first click, one more beside it, and a box around one of the discs, not quite as tight each time:
+/// elsewhere each time.
 fn prompts_of(i: usize, width: usize, height: usize) -> [ObjectPrompts; 3] {
     let at = |share: f64, side: usize| (share.fract() * side as f64) as f32;
     let step = i as f64 * 0.137;
     let click = |x, y, positive| Click { x, y, positive, radius: None };
     let first = click(at(0.27 + step, width), at(0.5 + 0.6 * step, height), true);
     let clicked = |clicks| ObjectPrompts { clicks, ..ObjectPrompts::default() };
-    let (x0, y0) = (0.8 * first.x, 0.8 * first.y);
-    let (x1, y1) = (x0 + 0.3 * width as f32, y0 + 0.3 * height as f32);
-    let boxes = vec![BoxPrompt { x0, y0, x1: x1.min(width as f32), y1: y1.min(height as f32) }];
+    let (x, y, radius) = DISCS[i % DISCS.len()];
+    let side = |middle: f64, sign: f64, share: f64| {
+        ((middle + sign * radius * (1.0 + 0.1 * share.fract())) * height as f64) as f32
+    };
+    let boxes = vec![BoxPrompt {
+        x0: side(x, -1.0, step),
+        y0: side(y, -1.0, 3.0 * step),
+        x1: side(x, 1.0, 5.0 * step),
+        y1: side(y, 1.0, 7.0 * step),
+    }];
     [
         clicked(vec![first.clone()]),
         clicked(vec![first, click(4.0, 4.0, false)]),

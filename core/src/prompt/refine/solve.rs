@@ -23,6 +23,11 @@ const CERTAIN: f32 = 50_000.0;
 const MOST_BIAS: f32 = 16.0;
 /// Steps to find them.
 const BISECTIONS: usize = 12;
+/// A box of which less than this share is found was drawn around something that is not found: things reach
+/// all four sides of their boxes.
+const LEAST_OF_BOX: f32 = 0.05;
+/// Shares of such a box that are then to be expected inside, one after the other.
+const FILLING: [f32; 3] = [0.7, 0.9, 1.0];
 
 /// What is known of a superpixel.
 #[derive(Clone, Copy, PartialEq)]
@@ -184,10 +189,23 @@ impl Solver<'_> {
 
     /// The cut from log odds.
     pub(super) fn decide(&self, odds: &[f32], ways: Option<&Ways>, granularity: f32) -> Solution {
-        let likely = self.likely(odds);
-        let bias = self.bias(odds, granularity);
+        let mut guess = self.cuts(odds, self.bias(odds, granularity), ways);
+        for share in FILLING {
+            if self.misses(&guess) {
+                guess = self.cuts(odds, self.filling(odds, share), ways);
+            }
+        }
+        let expected = self.expected(&self.likely(odds), &guess.labels);
+        Solution { labels: guess.labels, colours: guess.colours, expected }
+    }
+
+    /// Cuts from log odds and what is added to all of them, with colours learnt again from each.
+    fn cuts(&self, odds: &[f32], bias: f32, ways: Option<&Ways>) -> Guess {
         let mut guess = self.first_guess(odds.iter().map(|odds| odds + bias).collect());
         guess.labels = self.cut(&guess, ways);
+        if self.misses(&guess) {
+            return guess;
+        }
         for _ in 1..self.weights.rounds {
             self.learn(&mut guess);
             guess.labels = self.cut(&guess, ways);
@@ -199,8 +217,12 @@ impl Solver<'_> {
             }
             guess.labels = self.cut(&guess, ways);
         }
-        let expected = self.expected(&likely, &guess.labels);
-        Solution { labels: guess.labels, colours: guess.colours, expected }
+        guess
+    }
+
+    /// Whether next to nothing was found in a box.
+    fn misses(&self, guess: &Guess) -> bool {
+        self.boxed && self.area_of(|at| guess.labels[at]) < LEAST_OF_BOX * self.area_in_box()
     }
 
     /// What the glance's decoder can be asked.
@@ -259,19 +281,40 @@ impl Solver<'_> {
         if granularity == 0.0 {
             return 0.0;
         }
-        let area = |bias: f32| {
-            let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds + bias)).collect();
-            self.fix(&mut inside);
-            let patches = self.cache.superpixels.patches.iter();
-            patches.zip(&inside).map(|(patch, inside)| patch.area * inside).sum::<f32>()
-        };
-        let wanted = area(0.0) * self.weights.granularity.powf(granularity);
-        let [mut low, mut high] = if granularity < 0.0 { [-MOST_BIAS, 0.0] } else { [0.0, MOST_BIAS] };
+        let wanted = self.likely_area(odds, 0.0) * self.weights.granularity.powf(granularity);
+        let range = if granularity < 0.0 { [-MOST_BIAS, 0.0] } else { [0.0, MOST_BIAS] };
+        self.bias_to(odds, wanted, range)
+    }
+
+    /// What to add to log odds so that a share of the box is to be expected inside: for odds that leave it
+    /// empty, as a box is drawn around something.
+    fn filling(&self, odds: &[f32], share: f32) -> f32 {
+        self.bias_to(odds, share * self.area_in_box(), [0.0, MOST_BIAS])
+    }
+
+    fn area_in_box(&self) -> f32 {
+        self.area_of(|at| self.seeds.known[at] != Seed::Outside)
+    }
+
+    fn area_of(&self, among: impl Fn(usize) -> bool) -> f32 {
+        let patches = self.cache.superpixels.patches.iter().enumerate();
+        patches.filter(|&(at, _)| among(at)).map(|(_, patch)| patch.area).sum()
+    }
+
+    fn bias_to(&self, odds: &[f32], wanted: f32, [mut low, mut high]: [f32; 2]) -> f32 {
         for _ in 0..BISECTIONS {
             let middle = 0.5 * (low + high);
-            *if area(middle) < wanted { &mut low } else { &mut high } = middle;
+            *if self.likely_area(odds, middle) < wanted { &mut low } else { &mut high } = middle;
         }
         0.5 * (low + high)
+    }
+
+    /// The area that is to be expected inside when `bias` is added to all log odds.
+    fn likely_area(&self, odds: &[f32], bias: f32) -> f32 {
+        let mut inside: Vec<f32> = odds.iter().map(|&odds| sigmoid(odds + bias)).collect();
+        self.fix(&mut inside);
+        let patches = self.cache.superpixels.patches.iter();
+        patches.zip(&inside).map(|(patch, inside)| patch.area * inside).sum()
     }
 
     /// How likely every superpixel is inside, as the prior was trained to tell.

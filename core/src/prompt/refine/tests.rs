@@ -119,6 +119,19 @@ fn a_box_finds_a_disc() {
     assert!(overlap > 0.95, "IoU {overlap}");
 }
 
+/// Where nothing stands out, too: a box is drawn around something.
+#[test]
+fn a_box_finds_something() {
+    let scene = Scene::new(image(160, 120, |x, y| [90.0 + 0.3 * noise(x, y, 0); 3]));
+    for (x, y) in [(20.0, 30.0), (70.0, 40.0), (110.0, 85.0)] {
+        for (width, height) in [(9.0, 30.0), (40.0, 6.0), (16.0, 16.0)] {
+            let boxes = vec![BoxPrompt { x0: x, y0: y, x1: x + width, y1: y + height }];
+            let found = scene.plain(&ObjectPrompts { boxes, ..ObjectPrompts::default() });
+            assert!(found.area() > 0, "{width} x {height} at {x}, {y}");
+        }
+    }
+}
+
 #[test]
 fn logits_decide_between_equal_things() {
     let pair = Mask::from_fn(200, 100, |x, y| {
