@@ -99,9 +99,10 @@ fn eval_tells_every_number_of_every_object_in_table_file_picture_and_page() {
     };
     assert!(copied(0.5) > copied(0.95) + 0.2 && copied(0.95) > 0.0, "{} {}", copied(0.5), copied(0.95));
     assert_eq!(png_size(&place.path("c.png")), (960, 540));
-    // Two of three objects, in four pictures each.
+    // Two of three objects, in three pictures each, or four where two clicks leave something wrong.
     let failures = png_size(&place.path("f.png"));
-    assert_eq!((failures.0, failures.1 / 180), (4 * 246 + 6, 2), "{failures:?}");
+    let columns = (failures.0 - 6) / 246;
+    assert!((3..=4).contains(&columns) && failures.1 / 180 == 2, "{failures:?}");
     let page = fs::read_to_string(place.path("e.md")).unwrap();
     assert!(page.contains("](c.png)") && page.contains("| discs | 2 |"), "{page}");
     assert!(!page.contains(&*place.path("").to_string_lossy()), "no path of this machine");

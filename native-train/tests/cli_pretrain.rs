@@ -293,7 +293,7 @@ fn tuning_says_what_it_needs() {
     place
         .pretrain("run", &["--steps", "1", "--boundary-weight", "1"])
         .fails(3, &["boundary_weight", "rmae tune"]);
-    place.tune("run", &["--init", "first", "--boundary-weight", "-1"]).fails(3, &["boundary_weight = -1"]);
+    place.tune("run", &["--init", "first", "--boundary-weight=-1"]).fails(3, &["boundary_weight = -1"]);
     place.tune("border", &["--init", "first", "--steps", "2", "--boundary-weight", "0.5"]).ok();
     for record in place.metrics("border") {
         let loss = |key: &str| record[key].as_f64().unwrap();
