@@ -55,14 +55,13 @@ impl Band<'_> {
         let mut mask = self.enlarge();
         let pixels = self.pixels(&mask);
         let lab = self.convert(&pixels);
-        Network::with(pixels.list.len(), |network| {
-            self.add_terminals(network, &mask, &pixels, &lab);
-            self.add_edges(network, &mask, &pixels, &lab);
-            network.solve();
-            for (number, &at) in pixels.list.iter().enumerate() {
-                mask[at as usize] = u8::from(network.at_source(number));
-            }
-        });
+        let mut network = Network::new(pixels.list.len());
+        self.add_terminals(&mut network, &mask, &pixels, &lab);
+        self.add_edges(&mut network, &mask, &pixels, &lab);
+        network.solve();
+        for (number, &at) in pixels.list.iter().enumerate() {
+            mask[at as usize] = u8::from(network.at_source(number));
+        }
         mask
     }
 

@@ -4,8 +4,6 @@
 //!
 //! Capacities are integers, so that the search ends exactly.
 
-use std::cell::Cell;
-
 /// No arc, no node.
 const NONE: u32 = u32::MAX;
 /// Parent of a node that hangs on its terminal.
@@ -77,30 +75,11 @@ pub(super) struct Network {
     time: u32,
 }
 
-thread_local! {
-    /// The last network: its memory serves the next one.
-    static LATEST: Cell<Network> = Cell::default();
-}
-
 impl Network {
-    /// Lends `work` a network of `nodes` unconnected nodes, in the memory of the one before.
-    pub(super) fn with<R>(nodes: usize, work: impl FnOnce(&mut Self) -> R) -> R {
-        let mut network = LATEST.take();
-        network.reset(nodes);
-        let result = work(&mut network);
-        LATEST.set(network);
-        result
-    }
-
-    /// Empties it, and takes `nodes` unconnected nodes.
-    fn reset(&mut self, nodes: usize) {
+    /// `nodes` unconnected nodes.
+    pub(super) fn new(nodes: usize) -> Self {
         let node = Node { parent: NONE, time: 0, distance: 0, terminal: 0, tree: Tree::Free, active: false };
-        self.nodes.clear();
-        self.nodes.resize(nodes, node);
-        self.edges.clear();
-        self.active.clear();
-        self.orphans.clear();
-        self.time = 0;
+        Self { nodes: vec![node; nodes], ..Self::default() }
     }
 
     /// What it costs to cut `node` off the source (positive) or the sink (negative).
@@ -150,7 +129,6 @@ impl Network {
         for at in 1..self.first.len() {
             self.first[at] += self.first[at - 1];
         }
-        // What stands in the arcs is written over.
         self.arcs.resize(2 * self.edges.len(), Arc::default());
         let mut free = self.first.clone();
         for &Edge { ends: [from, to], forth, back } in &self.edges {
@@ -406,8 +384,7 @@ mod tests {
 
     #[test]
     fn a_chain_is_cut_at_its_weakest_edge() {
-        let mut network = Network::default();
-        network.reset(4);
+        let mut network = Network::new(4);
         network.add_terminal(0, 100);
         network.add_terminal(3, -100);
         for (from, capacity) in [(0, 5), (1, 2), (2, 7)] {
@@ -426,8 +403,7 @@ mod tests {
         ) {
             let n = terminals.len();
             let edges: Vec<Link> = edges.into_iter().filter(|e| e.0 < n && e.1 < n && e.0 != e.1).collect();
-            let mut network = Network::default();
-            network.reset(n);
+            let mut network = Network::new(n);
             terminals.iter().enumerate().for_each(|(at, &t)| network.add_terminal(at, t));
             edges.iter().for_each(|&(a, b, forth, back)| network.add_edge(a, b, forth, back));
             network.solve();

@@ -387,11 +387,10 @@ impl Solver<'_> {
 
     fn cut(&self, guess: &Guess, tree: Option<&Ways>) -> Vec<bool> {
         let count = self.cache.superpixels.len();
-        Network::with(count, |network| {
-            self.build(network, guess, tree);
-            network.solve();
-            (0..count).map(|at| network.at_source(at)).collect()
-        })
+        let mut network = Network::new(count);
+        self.build(&mut network, guess, tree);
+        network.solve();
+        (0..count).map(|at| network.at_source(at)).collect()
     }
 
     fn build(&self, network: &mut Network, guess: &Guess, tree: Option<&Ways>) {
