@@ -345,6 +345,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn what_becomes_of_the_sums_is_what_is_asked_for() {
         for shape in [Shape::dense(1, 1, 8, 8), Shape::dense(3, 1, 8, 8), Shape::by_channel(3, 1, 8)] {
