@@ -37,8 +37,8 @@ pub struct TuningOptions {
 /// but the region encoder sees, of each region, the first `keep` patches of `prompt_ids [B·k, L]`
 /// in `prompt_maps [B·k, 1, S, S]`, and the region loss is over all patches, the shown ones included.
 ///
-/// Outputs are `loss`, `region_loss`, `dice_loss` and `boundary_loss` (where they count), `mae_loss` (of masked images, where
-/// the model has pixels) and `pred_region_logits [B, k, L, p²]`.
+/// Outputs are `loss`, `region_loss`, `dice_loss` and `boundary_loss` (where they count), `mae_loss` (of
+/// masked images, where the model has pixels) and `pred_region_logits [B, k, L, p²]`.
 ///
 /// # Errors
 /// [`crate::Error::Config`] for a configuration that cannot be, [`crate::Error::Unsupported`] for

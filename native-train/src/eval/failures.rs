@@ -56,12 +56,21 @@ impl Failures {
         let Some(score) = mean(played.boxed.iter().chain(clicks.into_iter().flatten()).copied()) else {
             return Ok(());
         };
-        let place = self.rows.partition_point(|row| row.score <= score);
-        if place < self.most {
-            self.rows.insert(place, Row { score, cells: cells(rig, truth, asked)? });
-            self.rows.truncate(self.most);
+        if let Some(place) = self.place(score) {
+            self.keep(place, Row { score, cells: cells(rig, truth, asked)? });
         }
         Ok(())
+    }
+
+    /// Where an object of this score belongs, the worst first; none where all that are kept are worse.
+    fn place(&self, score: f64) -> Option<usize> {
+        let place = self.rows.partition_point(|row| row.score <= score);
+        (place < self.most).then_some(place)
+    }
+
+    fn keep(&mut self, place: usize, row: Row) {
+        self.rows.insert(place, row);
+        self.rows.truncate(self.most);
     }
 
     /// One row an object, the worst first; none where no object was played.
@@ -170,6 +179,18 @@ mod tests {
 
     fn row(score: f64) -> Row {
         Row { score, cells: vec![(format!("{score}"), RgbImage::new(20, 10))] }
+    }
+
+    #[test]
+    fn the_worst_are_kept_the_worst_first() {
+        let mut failures = Failures::new(3);
+        for score in [0.7, 0.2, 0.9, 0.4, 0.95, 0.1] {
+            if let Some(place) = failures.place(score) {
+                failures.keep(place, row(score));
+            }
+        }
+        assert_eq!(failures.rows.iter().map(|row| row.score).collect::<Vec<_>>(), [0.1, 0.2, 0.4]);
+        assert_eq!(Failures::new(0).place(0.0), None);
     }
 
     #[test]

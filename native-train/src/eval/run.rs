@@ -32,7 +32,8 @@ pub enum Progress<'a> {
     Problem(&'a Problem),
 }
 
-/// Plays the sets, and keeps those of the model's `failures` that are to be looked at. Photos and masks that cannot be used are named in the report and left out.
+/// Plays the sets, and keeps those of the model's `failures` that are to be looked at. Photos and masks
+/// that cannot be used are named in the report and left out.
 ///
 /// # Errors
 /// Those of the device.
