@@ -101,7 +101,6 @@ impl Network {
     /// Finds the minimum cut.
     pub(super) fn solve(&mut self) {
         self.sort_arcs();
-        self.send_over_single_arcs();
         self.plant();
         let mut current = NONE;
         loop {
@@ -155,26 +154,6 @@ impl Network {
         let home = &mut self.arcs[reverse as usize];
         home.left += flow;
         home.back -= flow;
-    }
-
-    /// Pushes what fits from nodes of the source over one arc to nodes of the sink: a good part of all
-    /// flow, before there are trees to mend.
-    fn send_over_single_arcs(&mut self) {
-        for at in 0..self.nodes.len() as u32 {
-            for arc in self.leaving(at) {
-                let from = self.nodes[at as usize].terminal;
-                if from <= 0 {
-                    break;
-                }
-                let Arc { head, left, .. } = self.arcs[arc as usize];
-                let flow = from.min(left).min(self.nodes[head as usize].terminal.saturating_neg());
-                if flow > 0 {
-                    self.carry(arc, flow);
-                    self.nodes[at as usize].terminal -= flow;
-                    self.nodes[head as usize].terminal += flow;
-                }
-            }
-        }
     }
 
     fn plant(&mut self) {
