@@ -4,7 +4,7 @@
 use super::RefineCache;
 use super::colour::{Converter, Lab, distance2};
 use super::constraints::{Constraints, Known};
-use super::maxflow::Network;
+use super::grid::{AFTER, Grid, Links, STEPS, link};
 use super::weights::RefineWeights;
 use crate::cpu::math::{Real, exp_negative_f32};
 
@@ -13,18 +13,11 @@ const UNIT: f32 = 200.0;
 /// Cost that no other can outweigh.
 const CERTAIN: i32 = 1_000_000;
 
-/// Steps to the neighbours, with the inverse of their length; the first half is before a pixel in
-/// raster order, the other half after it.
-const NEIGHBOURS: [(isize, isize, f32); 8] = [
-    (-1, -1, 0.707),
-    (0, -1, 1.0),
-    (1, -1, 0.707),
-    (-1, 0, 1.0),
-    (1, 0, 1.0),
-    (-1, 1, 0.707),
-    (0, 1, 1.0),
-    (1, 1, 0.707),
-];
+/// Pixels whose costs are worked out together, so that the exponential is one of vectors.
+const BLOCK: usize = 64;
+
+/// Inverse lengths of the steps to the neighbours.
+const NEARNESS: [f32; STEPS.len()] = [1.0, 0.707, 1.0, 0.707, 1.0, 0.707, 1.0, 0.707];
 
 /// What the cut of the superpixels found.
 pub(super) struct Coarse<'a> {
@@ -43,24 +36,19 @@ pub(super) struct Band<'a> {
     pub(super) weights: &'a RefineWeights,
 }
 
-/// Pixels of the band, in raster order, and for each pixel of the image whether it is among them (1).
-struct Pixels {
-    list: Vec<u32>,
-    near: Vec<u8>,
-}
-
 impl Band<'_> {
     /// The mask, 0 and 1.
     pub(super) fn refine(&self) -> Vec<u8> {
         let mut mask = self.enlarge();
-        let pixels = self.pixels(&mask);
-        let lab = self.convert(&pixels);
-        let mut network = Network::new(pixels.list.len());
-        self.add_terminals(&mut network, &mask, &pixels, &lab);
-        self.add_edges(&mut network, &mask, &pixels, &lab);
-        network.solve();
-        for (number, &at) in pixels.list.iter().enumerate() {
-            mask[at as usize] = u8::from(network.at_source(number));
+        let list = self.pixels(&mask);
+        let lab = self.convert(&list);
+        let links = link(&list, self.cache.width);
+        let mut terminal = self.terminals(&mask, &list, &lab);
+        self.add_rim(&mut terminal, &mask, &list, &links);
+        let capacity = self.capacities(&list, &links, &lab);
+        let inside = Grid { links, capacity }.solve(terminal);
+        for (&at, inside) in list.iter().zip(inside) {
+            mask[at as usize] = u8::from(inside);
         }
         mask
     }
@@ -86,9 +74,10 @@ impl Band<'_> {
         mask
     }
 
-    fn pixels(&self, mask: &[u8]) -> Pixels {
+    /// Places of the pixels of the band, in raster order.
+    fn pixels(&self, mask: &[u8]) -> Vec<u32> {
         let width = self.cache.width;
-        let mut near = near_border(mask, width, self.weights.edge_reach * self.cache.factor);
+        let mut near = near_border(mask, width, self.weights.edge_reach + self.cache.factor);
         if self.coarse.mixed.contains(&true) {
             for (at, near) in near.iter_mut().enumerate() {
                 *near |= u8::from(self.coarse.mixed[self.cache.patch_at(at % width, at / width)]);
@@ -96,21 +85,22 @@ impl Band<'_> {
         }
         let mut list = Vec::new();
         each_set(&near, |at| list.push(at as u32));
-        Pixels { list, near }
+        list
     }
 
-    fn convert(&self, pixels: &Pixels) -> Vec<Lab> {
+    fn convert(&self, list: &[u32]) -> Vec<Lab> {
         let converter = Converter::new();
         let rgb = |at: u32| self.rgb.get(at as usize).copied().unwrap_or_default();
-        pixels.list.iter().map(|&at| converter.lab(rgb(at))).collect()
+        list.iter().map(|&at| converter.lab(rgb(at))).collect()
     }
 
-    fn add_terminals(&self, network: &mut Network, mask: &[u8], pixels: &Pixels, lab: &[Lab]) {
+    /// What prompts, colours and superpixels say of each pixel.
+    fn terminals(&self, mask: &[u8], list: &[u32], lab: &[Lab]) -> Vec<i32> {
         let width = self.cache.width;
         let mut ring = Ring::default();
-        for (number, (&at, &colour)) in pixels.list.iter().zip(lab).enumerate() {
+        let terminal = |(&at, &colour): (&u32, &Lab)| {
             let at = at as usize;
-            let capacity = match self.constraints.map[at] {
+            match self.constraints.map[at] {
                 Known::Inside => CERTAIN,
                 Known::Outside => -CERTAIN,
                 Known::Free => {
@@ -124,50 +114,53 @@ impl Band<'_> {
                         + stay;
                     (UNIT * cost) as i32
                 }
-            };
-            network.add_terminal(number, capacity);
+            }
+        };
+        list.iter().zip(lab).map(terminal).collect()
+    }
+
+    /// What a step in each direction costs between pixels of one colour.
+    fn smooth(&self) -> [f32; STEPS.len()] {
+        NEARNESS.map(|nearness| UNIT * self.weights.edge_smooth * nearness)
+    }
+
+    /// Pixels beside the band keep their label and draw their neighbours towards it.
+    fn add_rim(&self, terminal: &mut [i32], mask: &[u8], list: &[u32], links: &[Links]) {
+        let (width, height) = (self.cache.width, self.cache.height);
+        let smooth = self.smooth();
+        let rim = (list.iter().zip(terminal).zip(links)).filter(|(_, links)| !links.all());
+        for ((&at, terminal), links) in rim {
+            let (x, y) = (at as usize % width, at as usize / width);
+            for (direction, &(right, down)) in STEPS.iter().enumerate().filter(|&(d, _)| !links.has(d)) {
+                let (x, y) = (x.wrapping_add_signed(right), y.wrapping_add_signed(down));
+                if x < width && y < height {
+                    let pull = smooth[direction] as i32;
+                    *terminal = terminal.saturating_add(if mask[y * width + x] != 0 { pull } else { -pull });
+                }
+            }
         }
     }
 
-    fn add_edges(&self, network: &mut Network, mask: &[u8], pixels: &Pixels, lab: &[Lab]) {
-        let (width, height) = (self.cache.width, self.cache.height);
-        let scale = -0.5 / mean_difference(pixels, lab, width).max(1.0);
-        let steps = NEIGHBOURS.map(|(right, down, nearness)| {
-            let smooth = UNIT * self.weights.edge_smooth * nearness;
-            (right, down, down * width as isize + right, smooth)
-        });
-        let near = |at: usize| pixels.near.get(at).is_some_and(|&near| near != 0);
-        let (mut y, mut below) = (0, 0);
-        for (number, at) in pixels.list.iter().map(|&at| at as usize).enumerate() {
-            while at >= (y + 1) * width {
-                y += 1;
-            }
-            // The first of the band that does not come before the pixel to the lower left.
-            while pixels.list.get(below).is_some_and(|&other| (other as usize) < at + width - 1) {
-                below += 1;
-            }
-            let x = at - y * width;
-            let amid = x > 0 && x + 1 < width && y > 0 && y + 1 < height;
-            let (mut pull, mut next) = (0, below);
-            for (index, &(right, down, step, smooth)) in steps.iter().enumerate() {
-                let other = at.wrapping_add_signed(step);
-                let (within, to) = (near(other), if down > 0 { next } else { number + 1 });
-                next += usize::from(within && down > 0);
-                let inside = || x.wrapping_add_signed(right) < width && y.wrapping_add_signed(down) < height;
-                if !amid && !inside() {
-                    continue;
-                }
-                if !within {
-                    // A pixel that keeps its label draws its neighbours towards it.
-                    pull += if mask[other] != 0 { smooth as i32 } else { -(smooth as i32) };
-                } else if index >= NEIGHBOURS.len() / 2 {
-                    let alike = exp_negative_f32(scale * distance2(lab[number], lab[to]));
-                    let capacity = (smooth * (alike + 0.02)) as i32;
-                    network.add_edge(number, to, capacity, capacity);
+    /// What it costs to part each pixel from those after it: less where colours differ.
+    fn capacities(&self, list: &[u32], links: &[Links], lab: &[Lab]) -> Vec<[i32; AFTER]> {
+        let scale = -0.5 / mean_difference(list, lab, self.cache.width).max(1.0);
+        let smooth = self.smooth();
+        let mut capacity = vec![[0; AFTER]; list.len()];
+        let mut alike = [[0.0; AFTER]; BLOCK];
+        for (block, capacity) in capacity.chunks_mut(BLOCK).enumerate() {
+            for (number, alike) in (block * BLOCK..).zip(&mut alike[..capacity.len()]) {
+                for (direction, alike) in alike.iter_mut().enumerate() {
+                    // Whether or not it is there: nobody asks for those that are not.
+                    let other = lab.get(links[number].to(number, direction));
+                    *alike = other.map_or(0.0, |&other| scale * distance2(lab[number], other));
                 }
             }
-            network.add_terminal(number, pull);
+            alike.as_flattened_mut().iter_mut().for_each(|alike| *alike = exp_negative_f32(*alike));
+            for (capacity, alike) in capacity.iter_mut().zip(&alike) {
+                *capacity = std::array::from_fn(|d| (smooth[d] * (alike[d] + 0.02)) as i32);
+            }
         }
+        capacity
     }
 }
 
@@ -204,9 +197,9 @@ fn near_border(mask: &[u8], width: usize, reach: usize) -> Vec<u8> {
 }
 
 /// Mean squared difference of neighbours in a row.
-fn mean_difference(pixels: &Pixels, lab: &[Lab], width: usize) -> f32 {
+fn mean_difference(list: &[u32], lab: &[Lab], width: usize) -> f32 {
     let (mut sum, mut count) = (0.0, 1.0);
-    for (at, pair) in pixels.list.windows(2).enumerate() {
+    for (at, pair) in list.windows(2).enumerate() {
         if pair[1] == pair[0] + 1 && !(pair[1] as usize).is_multiple_of(width) {
             sum += distance2(lab[at], lab[at + 1]);
             count += 1.0;

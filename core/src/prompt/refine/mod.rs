@@ -20,6 +20,7 @@ mod evidence;
 mod field;
 mod geodesic;
 mod glance;
+mod grid;
 mod guided;
 mod learn;
 mod maxflow;

@@ -34,7 +34,8 @@ pub struct RefineWeights {
     pub again: usize,
     /// Cuts, each with the colours of the one before.
     pub rounds: usize,
-    /// Half the width of the band of pixels, in reduced pixels.
+    /// How far the band of pixels reaches from a border of superpixels beyond the side of a reduced
+    /// pixel, in pixels.
     pub edge_reach: usize,
     /// In the band: of colours nearby.
     pub edge_local: f32,
@@ -63,7 +64,7 @@ impl Default for RefineWeights {
             tight_rounds: 2,
             again: 1,
             rounds: 3,
-            edge_reach: 2,
+            edge_reach: 1,
             edge_local: 0.5,
             edge_global: 0.2,
             edge_stay: 0.3,
