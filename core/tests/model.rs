@@ -9,7 +9,8 @@ use rmae_core::config::{ModelConfig, Objective, Preset, RegionDecoder};
 use rmae_core::exec::{Device, Precision, Tensors};
 use rmae_core::graph::{Graph, MemoryPlan, NodeId, Recompute};
 use rmae_core::model::{
-    check_params, forward_graph, init_params, param_specs, restore_ids, shuffle_ids, training_graph,
+    Frozen, check_params, forward_graph, init_params, param_specs, restore_ids, shuffle_ids, training_graph,
+    training_graph_but,
 };
 use rmae_core::tensor::HostTensor;
 
@@ -137,6 +138,27 @@ fn recomputation_changes_memory_but_no_number() {
     let (kept, recomputed) = (cost(&keep), cost(&again));
     assert!(recomputed.peak_bytes * 3 < kept.peak_bytes * 2, "{recomputed:?} against {kept:?}");
     assert!(recomputed.flops > kept.flops && recomputed.flops < kept.flops * 3 / 2);
+}
+
+#[test]
+fn frozen_parts_have_no_gradients_and_the_others_keep_theirs() {
+    let config = tiny();
+    let whole = training_graph(&config, BATCH, Recompute::Nothing).unwrap();
+    let inputs = inputs(&config, BATCH);
+    let (outputs, all) = run(&whole, &config, &inputs, Precision::F32);
+    let frozen = Frozen { encoder: true, regions: true, pixels: false };
+    let graph = training_graph_but(&config, BATCH, frozen, Recompute::Nothing).unwrap();
+    let (same, some) = run(&graph, &config, &inputs, Precision::F32);
+    assert_eq!(outputs["loss"], same["loss"]);
+    for (name, gradient) in &all {
+        let kept = (!frozen.holds(name)).then_some(gradient);
+        assert_eq!(some.get(name), kept, "{name}");
+    }
+    assert!(!some.is_empty() && cost(&graph).flops * 3 < cost(&whole).flops * 2, "frozen parts cost less");
+    let everything = Frozen { encoder: true, pixels: true, regions: true };
+    assert!(
+        training_graph_but(&config, BATCH, everything, Recompute::Nothing).unwrap().gradients().is_empty()
+    );
 }
 
 fn results(graph: &Graph) -> Vec<NodeId> {

@@ -234,3 +234,12 @@ fn a_gpu_without_enough_memory_says_need_limit_and_what_reduces_it() {
         .fails(MEMORY, &["out of memory", "needs", "the limit is 134217728 bytes", "--batch"]);
     assert!(ran.stderr.contains("--accumulate") && ran.stderr.contains("--recompute"), "{}", ran.stderr);
 }
+
+#[test]
+fn freezing_all_that_would_learn_is_refused_before_anything_is_written() {
+    let place = Place::new(3);
+    place
+        .pretrain("run", &["--steps", "2", "--freeze", "encoder,pixels,regions"])
+        .fails(CONFIGURATION, &["freeze", "nothing is left to train"]);
+    assert!(!place.path("run").exists());
+}

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 
 use common::{Place, png_size};
+use rmae_core::checkpoint::read_model;
 
 #[test]
 fn a_run_leaves_metrics_pictures_checkpoints_and_its_configuration() {
@@ -112,6 +113,22 @@ fn ctrl_c_finishes_the_step_saves_and_ends_well() {
     assert!(ran.stderr.contains("--resume"), "{}", ran.stderr);
     let last = place.metrics("run").last().unwrap()["step"].as_u64().unwrap();
     assert_eq!(place.checkpoints("run"), [last]);
+}
+
+#[test]
+fn frozen_parts_stay_as_they_are_while_others_learn() {
+    let place = Place::new(6);
+    place.pretrain("first", &["--steps", "2"]).ok();
+    let args = ["--steps", "6", "--init", "first", "--freeze", "encoder,regions", "--lr", "0.01"];
+    place.pretrain("run", &args).ok();
+    place.rmae(&["pretrain", "--out", "run", "--resume", "--device", "cpu", "--steps", "9"]).ok();
+    let weights = |file: &str| read_model(&fs::read(place.path(file)).unwrap()).unwrap().1;
+    let before = weights("first/checkpoint-00000002.safetensors");
+    let after = weights("run/checkpoint-00000009.safetensors");
+    assert_eq!(before.len(), after.len());
+    let changed: Vec<&String> = before.keys().filter(|name| before[*name] != after[*name]).collect();
+    let pixels = |name: &String| name.starts_with("decoder_") || name == "mask_token";
+    assert!(changed.len() > 10 && changed.iter().all(|name| pixels(name)), "{changed:?}");
 }
 
 #[test]

@@ -196,6 +196,16 @@ impl Graph {
         self.push(source, shape.to_vec(), ElementType::Real, None)
     }
 
+    /// Takes parameters out of training: [`gradient`] then leaves them out, and all that only leads to them.
+    #[cfg(feature = "training")]
+    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) {
+        for node in &mut self.nodes {
+            if let Source::Param { name, trainable } = &mut node.source {
+                *trainable = *trainable && !frozen(name);
+            }
+        }
+    }
+
     /// Adds an op.
     ///
     /// # Errors

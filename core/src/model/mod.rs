@@ -2,6 +2,7 @@
 
 mod attention_map;
 mod decoders;
+mod frozen;
 mod inference;
 mod init;
 mod layers;
@@ -12,6 +13,7 @@ mod region;
 mod tuning;
 
 pub use attention_map::{attention_probabilities, attention_row};
+pub use frozen::Frozen;
 pub use inference::{decoder_graph, image_graph, query_graph};
 pub use init::{ParamSpec, check_graph_params, check_params, init_params, param_specs};
 pub use masking::{restore_ids, shuffle_ids};
@@ -38,7 +40,19 @@ use tuning::Shown;
 /// [`crate::Error::Config`] for a configuration that cannot be.
 #[cfg(feature = "training")]
 pub fn training_graph(config: &ModelConfig, batch: usize, recompute: Recompute) -> Result<Graph> {
+    training_graph_but(config, batch, Frozen::default(), recompute)
+}
+
+/// The same, but for parts that are not trained: they have no gradients.
+///
+/// # Errors
+/// As [`training_graph`].
+#[cfg(feature = "training")]
+pub fn training_graph_but(
+    config: &ModelConfig, batch: usize, frozen: Frozen, recompute: Recompute,
+) -> Result<Graph> {
     let mut graph = forward_graph(config, batch)?;
+    graph.freeze(|name| frozen.holds(name));
     let loss = graph.output("loss")?;
     gradient(&mut graph, loss, recompute)?;
     Ok(graph)

@@ -1,6 +1,6 @@
 //! Tuning on prompts: the training graph, with the regions shown by prompts.
 
-use super::{Inputs, pixel, region, weighted_sum};
+use super::{Frozen, Inputs, pixel, region, weighted_sum};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
@@ -31,6 +31,8 @@ pub struct TuningOptions {
     /// `region_distances [B, k, S, S]`: signed distances to the borders of the true regions, negative inside,
     /// in patches ([`crate::prompt::distance::signed_distances`] over the patch's side).
     pub boundary_weight: f64,
+    /// Parts that are not trained.
+    pub frozen: Frozen,
 }
 
 /// The graph of one tuning step on `batch` images, gradients included: as [`super::training_graph`],
@@ -82,6 +84,7 @@ pub fn tuning_graph(
     }
     let loss = weighted_sum(&mut g, &losses)?;
     g.set_output("loss", loss);
+    g.freeze(|name| options.frozen.holds(name));
     gradient(&mut g, loss, recompute)?;
     Ok(g)
 }
@@ -121,7 +124,13 @@ mod tests {
     }
 
     fn masked(keep: usize) -> TuningOptions {
-        TuningOptions { keep, whole_image: false, dice_weight: 0.0, boundary_weight: 0.0 }
+        TuningOptions {
+            keep,
+            whole_image: false,
+            dice_weight: 0.0,
+            boundary_weight: 0.0,
+            frozen: Frozen::default(),
+        }
     }
 
     fn inputs() -> Tensors {

@@ -8,10 +8,13 @@ mod tuning;
 use std::path::{Path, PathBuf};
 
 use rmae_core::config::{ModelConfig, Preset};
+use rmae_core::model::Frozen;
 use rmae_core::optim::{AdamW, Schedule};
 
 pub use file::{read, to_text};
-pub use options::{ModelOptions, ObjectiveName, PretrainOptions, RegionKind, Sampling, parse_preset};
+pub use options::{
+    ModelOptions, ObjectiveName, PartName, PretrainOptions, RegionKind, Sampling, parse_preset,
+};
 pub use tuning::{Tuning, tune_defaults};
 
 use crate::checkpoint::load_model;
@@ -45,6 +48,8 @@ pub struct PretrainConfig {
     pub min_lr: f64,
     /// What stays the same from step to step.
     pub adamw: AdamW,
+    /// Parts that are not trained.
+    pub frozen: Frozen,
     /// Seed of the weights and of the loader.
     pub seed: u64,
     /// Updates between checkpoints.
@@ -122,6 +127,7 @@ impl PretrainConfig {
             peak_lr: resolve_peak_lr(&mut options, per_step)?,
             min_lr: not_negative(&mut options.min_lr, 0.0, "min_lr")?,
             adamw: resolve_adamw(&mut options)?,
+            frozen: frozen(&options),
             seed: loader.seed,
             checkpoint_every: at_least_one(&mut options.checkpoint_every, 500, "checkpoint_every")?,
             keep: at_least_one(&mut options.keep, 3, "keep")?,
@@ -153,6 +159,15 @@ impl PretrainConfig {
             .map_or(total_steps / 12, |w| w.steps(images, self.images_per_step()))
             .min(total_steps);
         Schedule { peak_lr: self.peak_lr, min_lr: self.min_lr, warmup_steps, total_steps }
+    }
+}
+
+fn frozen(options: &PretrainOptions) -> Frozen {
+    let named = |part| options.freeze.as_ref().is_some_and(|parts| parts.contains(&part));
+    Frozen {
+        encoder: named(PartName::Encoder),
+        pixels: named(PartName::Pixels),
+        regions: named(PartName::Regions),
     }
 }
 

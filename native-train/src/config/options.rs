@@ -67,6 +67,18 @@ impl From<ObjectiveName> for Objective {
     }
 }
 
+/// `encoder`, `pixels` or `regions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartName {
+    /// The encoder.
+    Encoder,
+    /// The pixel decoder.
+    Pixels,
+    /// The region branch.
+    Regions,
+}
+
 /// Where regions come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -140,6 +152,9 @@ options! {
         /// What is learnt: mae (pixels), rae (regions) or rmae (both) [default: rmae]
         #[arg(long, value_enum, help_heading = "Model")]
         objective: ObjectiveName,
+        /// Parts whose weights stay as they are, to train the others on top of them
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS", help_heading = "Recipe")]
+        freeze: Vec<PartName>,
         /// Images of one pass over the device [default: 64]
         #[arg(long, value_name = "N", help_heading = "Recipe")]
         batch: usize,

@@ -28,11 +28,11 @@ pub(super) const LOSSES: [&str; 5] = ["loss", "mae_loss", "region_loss", "dice_l
 pub(super) fn prepare<'a>(
     config: &'a PretrainConfig, resume: bool, device: &Device, observe: &mut dyn FnMut(Event),
 ) -> Result<Trainer<'a>> {
+    let graph = graph(config)?;
     run_dir::open(&config.out, resume)?;
     let files = scan(&config.images)?;
     let start = start(config, resume, files.len(), observe)?;
     let config_text = run_dir::write_config(config)?;
-    let graph = graph(config)?;
     let fetch: Vec<&str> = LOSSES.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
     let mut params = pollster::block_on(device.params(&start.weights))?;
     if !start.optimizer.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn prepare<'a>(
     observe(Event::Started(Start {
         device: device.describe(),
         images: files.len(),
-        parameters: trained(&config.model)?,
+        parameters: trained(config)?,
         images_per_step: config.images_per_step(),
         first_step: start.state.step,
         total_steps: schedule.total_steps,
@@ -76,22 +76,30 @@ pub(super) fn prepare<'a>(
 
 fn graph(config: &PretrainConfig) -> Result<Graph> {
     let (model, batch) = (&config.model, config.loader.batch);
-    let Some(tuning) = config.tuning else {
-        return Ok(model::training_graph(model, batch, recompute(config))?);
+    let (frozen, recompute) = (config.frozen, recompute(config));
+    let graph = match config.tuning {
+        None => model::training_graph_but(model, batch, frozen, recompute)?,
+        Some(Tuning { whole_image, dice_weight, boundary_weight, .. }) => {
+            let keep = prompts::seen(model);
+            let options = TuningOptions { keep, whole_image, dice_weight, boundary_weight, frozen };
+            model::tuning_graph(model, batch, &options, recompute)?
+        }
     };
-    let keep = prompts::seen(model);
-    let Tuning { whole_image, dice_weight, boundary_weight, .. } = tuning;
-    let options = TuningOptions { keep, whole_image, dice_weight, boundary_weight };
-    Ok(model::tuning_graph(model, batch, &options, recompute(config))?)
+    if graph.gradients().is_empty() {
+        let problem = "freeze: nothing is left to train for what is learnt; freeze fewer parts".into();
+        return Err(TrainError::Config(problem));
+    }
+    Ok(graph)
 }
 
 fn recompute(config: &PretrainConfig) -> Recompute {
     if config.recompute { Recompute::Segments } else { Recompute::Nothing }
 }
 
-fn trained(model: &ModelConfig) -> Result<usize> {
-    let specs = model::param_specs(model)?;
-    Ok(specs.iter().filter(|s| s.trainable).map(|s| s.shape.iter().product::<usize>()).sum())
+fn trained(config: &PretrainConfig) -> Result<usize> {
+    let specs = model::param_specs(&config.model)?;
+    let trained = specs.iter().filter(|s| s.trainable && !config.frozen.holds(&s.name));
+    Ok(trained.map(|s| s.shape.iter().product::<usize>()).sum())
 }
 
 /// Fresh weights, or those of the newest readable checkpoint.
