@@ -36,9 +36,15 @@ pub(crate) struct TrainDemoArgs {
     /// Updates of pre-training
     #[arg(long, default_value_t = 20_000)]
     pretrain_steps: u32,
-    /// Updates of tuning on prompts
-    #[arg(long, default_value_t = 8_000)]
+    /// Updates of tuning on prompts, on photos of 160 pixels
+    #[arg(long, default_value_t = 6_000)]
+    small_steps: u32,
+    /// Updates of tuning on prompts after that, at the model's own size
+    #[arg(long, default_value_t = 2_000)]
     tune_steps: u32,
+    /// Updates of the pixel decoder on what came of the rest
+    #[arg(long, default_value_t = 1_000)]
+    pixel_steps: u32,
     /// Photos of an update
     #[arg(long, default_value_t = 16)]
     batch: u32,
@@ -48,7 +54,7 @@ pub(crate) struct TrainDemoArgs {
     /// Most megabytes (10⁶ bytes) of a file in `parts/`
     #[arg(long, default_value_t = 15, value_parser = positive)]
     part_mb: usize,
-    /// Options of `rmae` for both trainings, e.g. `-- --seed 1`
+    /// Options of `rmae` for all trainings, e.g. `-- --seed 1`
     #[arg(last = true)]
     passed_on: Vec<String>,
 }
@@ -60,14 +66,14 @@ pub(crate) struct TrainDemoArgs {
 pub(crate) fn run(tools: &Toolbox, args: &TrainDemoArgs) -> Result<()> {
     let rmae = Rmae::build(tools, &args.device)?;
     let out = made(&args.out)?;
-    for (name, arguments) in [("pretrain", pretrain(args)?), ("tune", tune(args, &out)?)] {
+    for (name, arguments) in trainings(args, &out)? {
         println!("\n=== {name} ===");
-        rmae.train(&out.join(name), &[arguments, args.passed_on.clone()].concat())?;
+        rmae.train(&out.join(name), &arguments)?;
     }
     let model = out.join(format!("rmae-{}.safetensors", args.preset));
-    let tuned = out.join("tune").display().to_string();
+    let trained = out.join(LAST).display().to_string();
     let model_name = model.display().to_string();
-    rmae.run(&["export", "--model", &tuned, "--part", "all", "--dtype", "f16", "--out", &model_name])?;
+    rmae.run(&["export", "--model", &trained, "--part", "all", "--dtype", "f16", "--out", &model_name])?;
     describe(&model, &args.preset)?;
     measure(&rmae, args, &out, &model_name)?;
     let parts = split(&model, &out.join("parts"), args.part_mb * 1_000_000)?;
@@ -76,7 +82,40 @@ pub(crate) fn run(tools: &Toolbox, args: &TrainDemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// What both trainings are told.
+/// The last training, and those that it builds on, each on the one before it.
+const LAST: &str = "pixels";
+
+/// All trainings in their order: the folder of each and what `rmae` is told.
+///
+/// On photos of 160 pixels an update takes half the time, so most of the tuning is done there. Tuning sees
+/// whole photos and predicts no pixels, so the pixel decoder has to get used to the encoder again.
+fn trainings(args: &TrainDemoArgs, out: &Path) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let on = |before: &str| out.join(before).display().to_string();
+    let mut pretrain = words(&["pretrain", "--preset", &args.preset]);
+    if args.preset == "ti" {
+        pretrain.extend(SMALL.split_whitespace().map(str::to_owned));
+    }
+    let small = words(&["tune", "--init", &on("pretrain"), "--img-size", "160", "--min-lr", "1e-4"]);
+    let tune = words(&["tune", "--init", &on("tune-small"), "--img-size", "224"]);
+    let pixels = words(&["pretrain", "--init", &on("tune"), "--freeze", "encoder,regions"]);
+    let stages = [
+        ("pretrain", pretrain, "8e-4", args.pretrain_steps),
+        ("tune-small", small, "6e-4", args.small_steps),
+        ("tune", tune, "2e-4", args.tune_steps),
+        (LAST, pixels, "5e-4", args.pixel_steps),
+    ];
+    let told = |(name, mut all, rate, steps): (_, Vec<String>, _, _)| {
+        if !args.passed_on.iter().any(|word| matches!(word.as_str(), "--lr" | "--base-lr")) {
+            all.extend(words(&["--lr", rate]));
+        }
+        all.extend(common(args, steps)?);
+        all.extend(args.passed_on.clone());
+        Ok((name, all))
+    };
+    stages.into_iter().map(told).collect()
+}
+
+/// What all trainings are told.
 fn common(args: &TrainDemoArgs, steps: u32) -> Result<Vec<String>> {
     let mut all = words(&["--batch", &args.batch.to_string(), "--steps", &steps.to_string(), "--images"]);
     all.extend(folders(&args.images)?);
@@ -84,21 +123,6 @@ fn common(args: &TrainDemoArgs, steps: u32) -> Result<Vec<String>> {
         all.extend(["--source".into(), format!("labels:{}:1", full(labels)?)]);
         all.extend(words(&["--source", "fh:1"]));
     }
-    Ok(all)
-}
-
-fn pretrain(args: &TrainDemoArgs) -> Result<Vec<String>> {
-    let mut all = words(&["pretrain", "--preset", &args.preset]);
-    if args.preset == "ti" {
-        all.extend(SMALL.split_whitespace().map(str::to_owned));
-    }
-    all.extend(common(args, args.pretrain_steps)?);
-    Ok(all)
-}
-
-fn tune(args: &TrainDemoArgs, out: &Path) -> Result<Vec<String>> {
-    let mut all = words(&["tune", "--init", &out.join("pretrain").display().to_string()]);
-    all.extend(common(args, args.tune_steps)?);
     Ok(all)
 }
 
@@ -190,16 +214,26 @@ mod tests {
         let line = ["", "--out", "x", "--images", &name, "--labels", &name, "--tune-steps", "7"];
         let args = Command::try_parse_from(line).unwrap().args;
         let full = full(&folder).unwrap();
-        let told = tune(&args, Path::new("/runs")).unwrap().join(" ");
+        let told: Vec<(&str, String)> = (trainings(&args, Path::new("/runs")).unwrap().into_iter())
+            .map(|(name, words)| (name, words.join(" ")))
+            .collect();
+        let names: Vec<&str> = told.iter().map(|told| told.0).collect();
+        assert_eq!(names, ["pretrain", "tune-small", "tune", "pixels"]);
         assert_eq!(
-            told,
+            told[2].1,
             format!(
-                "tune --init {} --batch 16 --steps 7 --images {full} --source labels:{full}:1 --source fh:1",
-                Path::new("/runs").join("pretrain").display()
+                "tune --init {} --img-size 224 --lr 2e-4 --batch 16 --steps 7 --images {full} \
+                 --source labels:{full}:1 --source fh:1",
+                Path::new("/runs").join("tune-small").display()
             )
         );
+        let line = [&line[..], &["--", "--lr", "0.5"]].concat();
+        let own = trainings(&Command::try_parse_from(line).unwrap().args, Path::new("/runs")).unwrap();
+        assert!(own.iter().all(|(_, words)| words.iter().filter(|word| *word == "--lr").count() == 1));
         let missing = Command::try_parse_from(["", "--out", "x", "--images", "no such folder"]).unwrap().args;
-        assert!(format!("{:#}", pretrain(&missing).unwrap_err()).contains("no such folder"));
+        assert!(
+            format!("{:#}", trainings(&missing, Path::new("/runs")).unwrap_err()).contains("no such folder")
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 
