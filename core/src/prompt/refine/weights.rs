@@ -50,9 +50,9 @@ pub struct RefineWeights {
 impl Default for RefineWeights {
     fn default() -> Self {
         Self {
-            logit: 1.0,
+            logit: 0.2,
             mask: 4.0,
-            doubt: 0.6,
+            doubt: 0.0,
             prior: 1.5,
             colour: 2.0,
             smooth: 2.0,
