@@ -203,7 +203,8 @@ fn cut(
 ) -> Found {
     let seeds = Seeds::new(input.cache, constraints);
     let logits = logits(input, field);
-    let given = given(input, &logits, weights);
+    let weight = if constraints.boxed { weights.boxed_logit } else { weights.logit };
+    let given = given(input, &logits, weight, weights.mask);
     let (cache, boxed, earlier) = (input.cache, constraints.boxed, input.earlier);
     let solver = Solver {
         cache,
@@ -279,7 +280,7 @@ fn centre(cache: &RefineCache, patch: &Patch) -> [f32; 2] {
 
 /// What logits and an earlier mask say of every superpixel, and how much it is to be trusted: logits
 /// that hardly differ over the image are those of a model that does not know.
-fn given(input: &RefineInput<'_>, logits: &[f32], weights: &RefineWeights) -> (Vec<f32>, f32) {
+fn given(input: &RefineInput<'_>, logits: &[f32], weight: f32, mask_weight: f32) -> (Vec<f32>, f32) {
     let cache = input.cache;
     let count = logits.len().max(1) as f32;
     let mean = logits.iter().sum::<f32>() / count;
@@ -290,11 +291,11 @@ fn given(input: &RefineInput<'_>, logits: &[f32], weights: &RefineWeights) -> (V
         let [x, y] = centre(cache, patch);
         let column = x * mask.width() as f32 / cache.width as f32;
         let row = y * mask.height() as f32 / cache.height as f32;
-        if mask.get(column as usize, row as usize) { weights.mask } else { -weights.mask }
+        if mask.get(column as usize, row as usize) { mask_weight } else { -mask_weight }
     };
     let logit = |at: usize| logits.get(at).copied().unwrap_or(0.0);
     let odds = (0..).zip(&cache.superpixels.patches);
-    let odds = odds.map(|(at, patch)| weights.logit * trust * logit(at) + earlier(patch));
+    let odds = odds.map(|(at, patch)| weight * trust * logit(at) + earlier(patch));
     (odds.collect(), trust)
 }
 

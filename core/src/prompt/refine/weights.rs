@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct RefineWeights {
     /// Of the model's logits.
     pub logit: f32,
+    /// Of the model's logits where there is a box.
+    pub boxed_logit: f32,
     /// Of an earlier mask.
     pub mask: f32,
     /// How much less the prior counts when the logits are to be trusted.
@@ -51,6 +53,7 @@ impl Default for RefineWeights {
     fn default() -> Self {
         Self {
             logit: 0.2,
+            boxed_logit: 0.0,
             mask: 4.0,
             doubt: 0.0,
             prior: 1.5,
