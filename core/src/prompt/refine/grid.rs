@@ -53,47 +53,45 @@ impl Links {
 
 /// Links of the pixels of `list`, places in raster order in an image `width` wide, among each other.
 pub(super) fn link(list: &[u32], width: usize) -> Vec<Links> {
-    let (mut above, mut below) = (0, 0);
-    let mut y = 0;
-    let mut link = |number: usize, at: usize| {
+    let (mut y, mut above, mut below) = (0, 0, 0);
+    let link = |(number, &at): (usize, &u32)| {
+        let at = at as usize;
         while at >= (y + 1) * width {
             y += 1;
         }
         let x = at - y * width;
-        let left = usize::from(x > 0);
-        while (list[above] as usize) + width + left < at {
+        let sides = [x > 0, x + 1 < width];
+        let reach = width + usize::from(sides[0]);
+        while list[above] as usize + reach < at {
             above += 1;
         }
-        while list.get(below).is_some_and(|&other| (other as usize) + left < at + width) {
+        while list.get(below).is_some_and(|&other| other as usize + reach < at + 2 * width) {
             below += 1;
         }
-        let mut links = Links { present: 0, above: above as u32, below: below as u32 };
-        let is = |number: usize, place: usize| list.get(number).is_some_and(|&other| other as usize == place);
-        let (left, right) = (x > 0, x + 1 < width);
-        let mut see = |direction: usize, there: bool| links.present |= u8::from(there) << direction;
-        see(0, right && is(number + 1, at + 1));
-        see(4, left && number > 0 && is(number - 1, at - 1));
-        let (mut next, down) = (below, at + width);
-        for (direction, inside, place) in
-            [(1, left, down.wrapping_sub(1)), (2, true, down), (3, right, down + 1)]
-        {
-            let there = inside && is(next, place);
-            see(direction, there);
-            next += usize::from(there);
-        }
-        if let Some(up) = at.checked_sub(width) {
-            let mut next = above;
-            for (direction, inside, place) in
-                [(7, left, up.wrapping_sub(1)), (6, true, up), (5, right, up + 1)]
-            {
-                let there = inside && is(next, place);
-                see(direction, there);
-                next += usize::from(there);
-            }
-        }
-        links
+        let [upper_left, up, upper_right] =
+            if at < width { [false; 3] } else { beside(list, above, at - width, sides) };
+        let [lower_left, down, lower_right] = beside(list, below, at + width, sides);
+        let left = sides[0] && number > 0 && list[number - 1] as usize + 1 == at;
+        let right = sides[1] && list.get(number + 1).is_some_and(|&other| other as usize == at + 1);
+        // The last is bit 0.
+        let there = [upper_left, up, upper_right, left, lower_right, down, lower_left, right];
+        let present = there.into_iter().fold(0, |bits, there| bits << 1 | u8::from(there));
+        Links { present, above: above as u32, below: below as u32 }
     };
-    list.iter().enumerate().map(|(number, &at)| link(number, at as usize)).collect()
+    list.iter().enumerate().map(link).collect()
+}
+
+/// Whether the pixels to the left of `place`, at it and to its right are in the list, where `first` is
+/// the first that does not come before them. `sides`: whether the image has one on the left and right.
+fn beside(list: &[u32], first: usize, place: usize, sides: [bool; 2]) -> [bool; 3] {
+    let mut next = first;
+    let mut met = |place: usize| {
+        let there = list.get(next).is_some_and(|&other| other as usize == place);
+        next += usize::from(there);
+        there
+    };
+    let left = sides[0] && met(place - 1);
+    [left, met(place), sides[1] && met(place + 1)]
 }
 
 /// Where a pixel is for certain.
