@@ -95,7 +95,9 @@ fn trainings(args: &TrainDemoArgs, out: &Path) -> Result<Vec<(&'static str, Vec<
     if args.preset == "ti" {
         pretrain.extend(SMALL.split_whitespace().map(str::to_owned));
     }
-    let small = words(&["tune", "--init", &on("pretrain"), "--img-size", "160", "--min-lr", "1e-4"]);
+    // H has patches of 14 pixels.
+    let side = if args.preset == "h" { "154" } else { "160" };
+    let small = words(&["tune", "--init", &on("pretrain"), "--img-size", side, "--min-lr", "1e-4"]);
     let tune = words(&["tune", "--init", &on("tune-small"), "--img-size", "224"]);
     let pixels = words(&["pretrain", "--init", &on("tune"), "--freeze", "encoder,regions"]);
     let stages = [
