@@ -97,24 +97,35 @@ fn trainings(args: &TrainDemoArgs, out: &Path) -> Result<Vec<(&'static str, Vec<
     }
     // H has patches of 14 pixels.
     let side = if args.preset == "h" { "154" } else { "160" };
-    let small = words(&["tune", "--init", &on("pretrain"), "--img-size", side, "--min-lr", "1e-4"]);
-    let tune = words(&["tune", "--init", &on("tune-small"), "--img-size", "224"]);
+    let tune = |before: &str| words(&["tune", "--init", &on(before)]);
     let pixels = words(&["pretrain", "--init", &on("tune"), "--freeze", "encoder,regions"]);
-    let stages = [
-        ("pretrain", pretrain, "8e-4", args.pretrain_steps),
-        ("tune-small", small, "6e-4", args.small_steps),
-        ("tune", tune, "2e-4", args.tune_steps),
-        (LAST, pixels, "5e-4", args.pixel_steps),
+    let stages: [(_, _, &[_], _); 4] = [
+        ("pretrain", pretrain, &[("--lr", "8e-4")], args.pretrain_steps),
+        (
+            "tune-small",
+            tune("pretrain"),
+            &[("--img-size", side), ("--lr", "6e-4"), ("--min-lr", "1e-4")],
+            args.small_steps,
+        ),
+        ("tune", tune("tune-small"), &[("--img-size", "224"), ("--lr", "2e-4")], args.tune_steps),
+        (LAST, pixels, &[("--lr", "5e-4")], args.pixel_steps),
     ];
-    let told = |(name, mut all, rate, steps): (_, Vec<String>, _, _)| {
-        if !args.passed_on.iter().any(|word| matches!(word.as_str(), "--lr" | "--base-lr")) {
-            all.extend(words(&["--lr", rate]));
+    let told = |(name, mut all, own, steps): (_, Vec<String>, &[(&str, &str)], _)| {
+        for (flag, value) in own.iter().filter(|(flag, _)| !passed_on(args, flag)) {
+            all.extend(words(&[flag, value]));
         }
         all.extend(common(args, steps)?);
         all.extend(args.passed_on.clone());
         Ok((name, all))
     };
     stages.into_iter().map(told).collect()
+}
+
+/// Whether a person set this option, or the one that excludes it.
+fn passed_on(args: &TrainDemoArgs, flag: &str) -> bool {
+    let name = |word: &String| word.split('=').next().map(str::to_owned);
+    let mut names = args.passed_on.iter().filter_map(name);
+    names.any(|name| name == flag || flag == "--lr" && name == "--base-lr")
 }
 
 /// What all trainings are told.
@@ -229,9 +240,15 @@ mod tests {
                 Path::new("/runs").join("tune-small").display()
             )
         );
-        let line = [&line[..], &["--", "--lr", "0.5"]].concat();
-        let own = trainings(&Command::try_parse_from(line).unwrap().args, Path::new("/runs")).unwrap();
-        assert!(own.iter().all(|(_, words)| words.iter().filter(|word| *word == "--lr").count() == 1));
+        let line = [&line[..], &["--", "--lr", "0.5", "--img-size=320"]].concat();
+        let own = trainings(&Command::try_parse_from(&line).unwrap().args, Path::new("/runs")).unwrap();
+        for flag in ["--lr", "--img-size"] {
+            let count = |words: &[String]| words.iter().filter(|word| word.starts_with(flag)).count();
+            assert!(own.iter().all(|(_, words)| count(words) == 1), "{own:?}");
+        }
+        let based = [&line[..5], &["--", "--base-lr", "0.1"]].concat();
+        let based = trainings(&Command::try_parse_from(based).unwrap().args, Path::new("/runs")).unwrap();
+        assert!(based.iter().all(|(_, words)| !words.contains(&"--lr".to_owned())), "{based:?}");
         let missing = Command::try_parse_from(["", "--out", "x", "--images", "no such folder"]).unwrap().args;
         assert!(
             format!("{:#}", trainings(&missing, Path::new("/runs")).unwrap_err()).contains("no such folder")

@@ -151,6 +151,19 @@ fn logits_decide_between_equal_things() {
 }
 
 #[test]
+fn logits_do_not_count_beside_a_box() {
+    // Nothing stands out, so that what they say could be seen.
+    let scene = Scene::new(image(160, 120, |x, y| [90.0 + 0.3 * noise(x, y, 0); 3]));
+    let boxes = vec![BoxPrompt { x0: 50.0, y0: 30.0, x1: 110.0, y1: 90.0 }];
+    let boxed = ObjectPrompts { boxes, ..ObjectPrompts::default() };
+    let left: Vec<f32> = (0..56 * 56).map(|at| if at % 56 < 28 { 8.0 } else { -8.0 }).collect();
+    let told = |prompts: &ObjectPrompts| scene.refine(prompts, &left, 0.0, &RefineOptions::default());
+    assert!(told(&boxed) == scene.plain(&boxed));
+    let clicked = clicks(&[(80.0, 60.0, true)]);
+    assert!(told(&clicked) != scene.plain(&clicked), "beside a click they count");
+}
+
+#[test]
 fn switches_do_what_they_say() {
     // Two squares of logits; the left one has a hole of one cell.
     let logits: Vec<f32> = (0..1024)
