@@ -44,12 +44,15 @@ pub trait Real:
     fn larger(self, other: Self) -> Self;
     /// The smaller of two numbers.
     fn smaller(self, other: Self) -> Self;
-    /// A matrix product by kernels of our own; false where there are none for this type and target.
+    /// A matrix product by kernels of our own, with a bias in each row where nothing is accumulated; false
+    /// where there are none for this type, this processor, or a bias.
     ///
     /// # Safety
-    /// As `gemm::run_raw`, with factors that hold what the product reads.
-    unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {
-        let _ = (job, c, stride, a, b);
+    /// As `gemm::run_raw`, with factors and a bias that hold what the product reads.
+    unsafe fn own_product(
+        job: &Job<Self>, c: *mut Self, stride: usize, factors: [Mat<Self>; 2], bias: Option<&[Self]>,
+    ) -> bool {
+        let _ = (job, c, stride, factors, bias);
         false
     }
     /// Freed vectors of this type.
@@ -131,10 +134,25 @@ impl Real for f32 {
         if self < other { self } else { other }
     }
     #[cfg(target_arch = "wasm32")]
-    unsafe fn own_product(job: &Job<Self>, c: *mut Self, stride: usize, a: Mat<Self>, b: Mat<Self>) -> bool {
-        // SAFETY: the caller's promises.
-        unsafe { super::matmul::run(job, c, stride, a, b) };
-        true
+    unsafe fn own_product(
+        job: &Job<Self>, c: *mut Self, stride: usize, [a, b]: [Mat<Self>; 2], bias: Option<&[Self]>,
+    ) -> bool {
+        if bias.is_none() {
+            // SAFETY: the caller's promises.
+            unsafe { super::matmul::run(job, c, stride, a, b) };
+        }
+        bias.is_none()
+    }
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn own_product(
+        job: &Job<Self>, c: *mut Self, stride: usize, [a, b]: [Mat<Self>; 2], bias: Option<&[Self]>,
+    ) -> bool {
+        let available = super::avx512::available();
+        if available {
+            // SAFETY: the processor has the instructions; the rest are the caller's promises.
+            unsafe { super::avx512::run(job, c, stride, a, b, bias) };
+        }
+        available
     }
     fn shelf(pool: &mut Pool) -> &mut Shelf<Self> {
         &mut pool.f32

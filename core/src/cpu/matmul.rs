@@ -358,47 +358,13 @@ unsafe fn transpose_steps<const WIDTH: usize>(from: *const f32, across: usize, d
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// The product by its definition, in f64.
-    fn plain(job: &Job<f32>, c: &[f32], a: Mat<f32>, b: Mat<f32>) -> Vec<f64> {
-        let term = |i: usize, j: usize, p: usize| {
-            f64::from(a.data[i * a.row_stride + p * a.col_stride])
-                * f64::from(b.data[p * b.row_stride + j * b.col_stride])
-        };
-        (0..job.m * job.n)
-            .map(|at| {
-                let sum: f64 = (0..job.k).map(|p| term(at / job.n, at % job.n, p)).sum();
-                f64::from(job.scale) * sum + if job.accumulate { f64::from(c[at]) } else { 0.0 }
-            })
-            .collect()
-    }
-
-    fn numbers(len: usize, step: usize) -> Vec<f32> {
-        (0..len).map(|i| (i * step % 1013) as f32 / 506.0 - 1.0).collect()
-    }
+    use super::super::gemm::tests::agrees_with_the_definition;
 
     #[test]
     fn products_of_every_shape_agree_with_the_definition() {
-        for (m, n, k) in [(1, 1, 1), (4, 8, 3), (5, 9, 0), (7, 13, 257), (3, 1030, 5), (66, 31, 600)] {
-            let (a, b) = (numbers(m * k, 7919), numbers(k * n, 104_729));
-            for (a, b, accumulate) in [
-                (Mat::rows(&a, k), Mat::cols(&b, k), false),
-                (Mat::rows(&a, k), Mat::rows(&b, n), true),
-                (Mat::cols(&a, m), Mat::rows(&b, n), false),
-            ] {
-                let job = Job { m, n, k, accumulate, scale: 0.5, parallel: false };
-                let mut c = numbers(m * n, 31);
-                let want = plain(&job, &c, a, b);
-                // SAFETY: the slices have the sizes of the matrices.
-                unsafe { run(&job, c.as_mut_ptr(), n, a, b) };
-                for (have, want) in c.iter().zip(&want) {
-                    assert!(
-                        (f64::from(*have) - want).abs() < 2e-5 * (k as f64).sqrt().max(1.0),
-                        "{m}×{n}×{k}"
-                    );
-                }
-            }
-        }
+        agrees_with_the_definition(false, &|job, c, stride, [a, b], _| {
+            // SAFETY: the slices have the sizes of the matrices.
+            unsafe { super::run(job, c.as_mut_ptr(), stride, a, b) };
+        });
     }
 }

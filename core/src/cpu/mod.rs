@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "wasm32")]
 mod assembled;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod awake;
 pub(crate) mod gemm;
 pub mod math;

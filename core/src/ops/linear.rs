@@ -8,7 +8,7 @@ use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::pool::unspecified;
-use crate::cpu::slices::{Read, for_blocks, new_tensor, per_dtype};
+use crate::cpu::slices::{Read, new_tensor, per_dtype};
 use crate::cpu::{gemm, math::Real};
 use crate::error::Result;
 use crate::graph::NodeId;
@@ -107,43 +107,17 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
     let (x, w) = (Read::<T>::new(&inputs[0])?, Read::<T>::new(&inputs[1])?);
     let bias = inputs.get(2).map(Read::<T>::new).transpose()?;
     let mut y = unspecified(rows * out);
-    let job = gemm::Job {
-        m: rows,
-        n: out,
-        k,
-        accumulate: bias.is_some(),
-        scale: T::from_real(1.0),
-        parallel: true,
-    };
-    let weights = gemm::Mat::cols(&w, k);
+    let job = gemm::Job { m: rows, n: out, k, accumulate: false, scale: T::from_real(1.0), parallel: true };
+    let (x, w) = (gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
     match bias {
-        None => gemm::run(&job, &mut y, gemm::Mat::rows(&x, k), weights),
-        Some(bias) => {
-            let block = block_rows(rows, out);
-            let parallel = block == rows;
-            for_blocks(&mut y, out, block, |first, y| {
-                y.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(&bias));
-                let job = gemm::Job { m: y.len() / out, parallel, ..job };
-                gemm::run(&job, y, gemm::Mat::rows(&x[first * k..], k), weights);
-            });
-        }
+        None => gemm::run(&job, &mut y, x, w),
+        Some(bias) => gemm::run_with_bias(&job, &mut y, x, w, &bias),
     }
     let mut shape = inputs[0].dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = out;
     }
     new_tensor(y, shape)
-}
-
-/// Elements of a result that stay in a core's cache from the moment that the bias is written to them.
-const BLOCK: usize = 1 << 17;
-/// Rows of a block at least: the weights are packed anew for each.
-const BLOCK_ROWS: usize = 96;
-
-/// Rows that are worked on together; all of them where there are few.
-fn block_rows(rows: usize, out: usize) -> usize {
-    let block = (BLOCK / out.max(1)).max(BLOCK_ROWS);
-    if rows < 4 * block { rows } else { block }
 }
 
 /// `dx = dy·W`, the gradient of [`Linear`] with respect to `x`; `shape` is that of `x`.
@@ -347,30 +321,3 @@ impl Product {
 }
 
 pub(super) static MATMUL: Kernel = kernel!("matmul");
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// So many rows that the bias and the product go block by block, the last of which is smaller.
-    #[test]
-    fn many_rows_are_worked_on_in_blocks() {
-        let (rows, k, out) = (5 * BLOCK_ROWS + 7, 3, BLOCK / BLOCK_ROWS + 3);
-        assert!(block_rows(rows, out) < rows && !rows.is_multiple_of(block_rows(rows, out)));
-        let x: Vec<f32> = (0..rows * k).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
-        let w: Vec<f32> = (0..out * k).map(|i| (i * 53 % 89) as f32 - 44.0).collect();
-        let bias: Vec<f32> = (0..out).map(|i| i as f32).collect();
-        let shapes = [(x.clone(), vec![rows, k]), (w.clone(), vec![out, k]), (bias.clone(), vec![out])];
-        let inputs = shapes.map(|(data, shape)| new_tensor(data, shape).unwrap());
-        let y = forward::<f32>(&inputs).unwrap();
-        let y = Read::<f32>::new(&y).unwrap();
-        for (row, y) in y.chunks_exact(out).enumerate() {
-            for (column, &found) in y.iter().enumerate() {
-                // Integers: exact in any order.
-                let sum: f32 = (0..k).map(|i| x[row * k + i] * w[column * k + i]).sum();
-                assert_eq!(found, sum + bias[column], "{row}, {column}");
-            }
-        }
-    }
-}
