@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-const KEPT: &str = "target/bench.json";
+const KEPT: &str = "docs/performance.json";
 const TABLE: &str = "docs/performance.md";
 const PLOT: &str = "docs/performance.svg";
 
@@ -184,7 +184,6 @@ mod tests {
     #[test]
     fn results_replace_earlier_ones_and_stand_in_order() {
         let root = std::env::temp_dir().join(format!("xtask-report-{}", std::process::id()));
-        std::fs::create_dir_all(root.join("target")).unwrap();
         std::fs::create_dir_all(root.join("docs")).unwrap();
         let (begin, end) = ("<!-- cargo xtask bench: begin -->", "<!-- cargo xtask bench: end -->");
         std::fs::write(root.join(TABLE), format!("a\n{begin}\nold\n{end}\nz\n")).unwrap();

@@ -86,6 +86,23 @@ pub fn unspecified<T: Real>(len: usize) -> Vec<T> {
     taken.unwrap_or_else(|| vec![T::ZERO; len])
 }
 
+/// Most elements that a thread keeps of what it worked in.
+const SCRATCH: usize = 1 << 19;
+
+/// Calls `f` with `len` elements to work in, whose values are not specified. The thread keeps them for the
+/// next call: blocks of this size go back to the system and come anew each time otherwise, at a page fault
+/// for every 4 KiB, on all threads at once.
+pub fn with_scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+    thread_local! {
+        static OWN: RefCell<Pool> = RefCell::new(Pool::new(SCRATCH));
+    }
+    let taken = OWN.with_borrow_mut(|own| T::shelf(own).take(len));
+    let mut scratch = taken.unwrap_or_else(|| vec![T::ZERO; len]);
+    let result = f(&mut scratch);
+    OWN.with_borrow_mut(|own| T::shelf(own).put(scratch, SCRATCH));
+    result
+}
+
 /// A vector of `len` zeros.
 pub fn zeros<T: Real>(len: usize) -> Vec<T> {
     let taken = CURRENT.with_borrow_mut(|pool| T::shelf(pool.as_mut()?).take(len));

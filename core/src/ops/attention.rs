@@ -9,7 +9,7 @@ use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure};
 use crate::cpu::gemm::{self, Job, Mat};
 use crate::cpu::math::Real;
-use crate::cpu::pool::unspecified;
+use crate::cpu::pool::{unspecified, with_scratch};
 use crate::cpu::rows;
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
 use crate::error::Result;
@@ -189,12 +189,13 @@ impl Attention {
         let mut out = unspecified(size.n * size.tq * layout.dim);
         let place = Strided::new(&mut out, layout.dim);
         for_heads(layout, size, |n, h| {
-            let mut p = vec![T::ZERO; size.tq * size.tk];
-            if self.order_invariant {
-                head.forward_invariant(n, h, &mut p, &place);
-            } else {
-                head.forward(n, h, &mut p, &place);
-            }
+            with_scratch(size.tq * size.tk, |p| {
+                if self.order_invariant {
+                    head.forward_invariant(n, h, p, &place);
+                } else {
+                    head.forward(n, h, p, &place);
+                }
+            });
         });
         new_tensor(out, vec![size.n, size.tq, layout.dim])
     }
@@ -414,29 +415,36 @@ impl AttentionGrad {
         let shape = inputs[usize::from(self.target == Target::Kv)].dims().to_vec();
         let mut out = unspecified(shape.iter().product());
         let place = Strided::new(&mut out, shape[2]);
-        for_heads(layout, size, |n, h| self.head(&heads, &dy, n, h, &place));
+        let scores = size.tq * size.tk;
+        for_heads(layout, size, |n, h| {
+            with_scratch(2 * scores, |scratch| {
+                let (p, ds) = scratch.split_at_mut(scores);
+                self.head(&heads, &dy, [n, h], [p, ds], &place);
+            });
+        });
         new_tensor(out, shape)
     }
 
-    fn head<T: Real>(&self, heads: &Heads<T>, dy: &[T], n: usize, h: usize, out: &Strided<T>) {
+    /// One head's gradient; `p` and `ds` are memory for `tq × tk` scores each.
+    fn head<T: Real>(
+        &self, heads: &Heads<T>, dy: &[T], [n, h]: [usize; 2], [p, ds]: [&mut [T]; 2], out: &Strided<T>,
+    ) {
         let Size { tq, tk, .. } = heads.size;
         let (dim, hd) = (self.layout.dim, self.layout.head_dim());
         let dy = Mat::rows(&dy[n * tq * dim + h * hd..], dim);
-        let mut p = vec![T::ZERO; tq * tk];
-        heads.probabilities(n, h, &mut p);
+        heads.probabilities(n, h, p);
         let column = h * hd;
         if self.target != Target::Q {
             let value = if self.target == Target::Qkv { 2 * dim } else { dim };
-            out.product(n * tk, value + column, &Heads::job(tk, hd, tq, 1.0), Mat::cols(&p, tk), dy);
+            out.product(n * tk, value + column, &Heads::job(tk, hd, tq, 1.0), Mat::cols(p, tk), dy);
         }
         let (v, sv) = heads.part(2, n, h);
-        let mut ds = vec![T::ZERO; tq * tk];
-        gemm::run(&Heads::job(tq, tk, hd, 1.0), &mut ds, dy, Mat::cols(v, sv));
-        rows::softmax_grad(&p, &mut ds, tk);
+        gemm::run(&Heads::job(tq, tk, hd, 1.0), ds, dy, Mat::cols(v, sv));
+        rows::softmax_grad(p, ds, tk);
         let scale = self.layout.scale();
         if self.target != Target::Kv {
             let (k, sk) = heads.part(1, n, h);
-            out.product(n * tq, column, &Heads::job(tq, hd, tk, scale), Mat::rows(&ds, tk), Mat::rows(k, sk));
+            out.product(n * tq, column, &Heads::job(tq, hd, tk, scale), Mat::rows(ds, tk), Mat::rows(k, sk));
         }
         if self.target != Target::Q {
             let key = if self.target == Target::Qkv { dim } else { 0 };
@@ -445,7 +453,7 @@ impl AttentionGrad {
                 n * tk,
                 key + column,
                 &Heads::job(tk, hd, tq, scale),
-                Mat::cols(&ds, tk),
+                Mat::cols(ds, tk),
                 Mat::rows(q, sq),
             );
         }
