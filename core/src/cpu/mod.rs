@@ -69,6 +69,9 @@ impl CpuDevice {
         let MemoryPlan { root, last_use, needed, peak_elements, .. } = MemoryPlan::new(graph, &results);
         let dying = dying_at(&root, &last_use, &needed);
         let own = root.iter().map(|&root| graph.nodes()[root].op().is_some()).collect();
+        // Lengths that are not alive together are both kept where that is little: a block's wide values
+        // would push each other out, and come anew, at a page fault for every 4 KiB, in each block.
+        let limit = if train { peak_elements } else { 2 * peak_elements };
         Ok(CpuProgram {
             graph: graph.clone(),
             outputs,
@@ -76,7 +79,7 @@ impl CpuDevice {
             needed,
             dying,
             own,
-            pool: Pool::new(peak_elements),
+            pool: Pool::new(limit),
             dtype: self.dtype(),
             profile: None,
         })

@@ -30,7 +30,8 @@ impl<T> Default for Shelf<T> {
 impl<T: Real> Shelf<T> {
     /// A vector of `len` elements with whatever was in it; none where no freed one fits well.
     fn take(&mut self, len: usize) -> Option<Vec<T>> {
-        let (&have, _) = self.free.range(len..=len + len / 2).next()?;
+        // A much longer one is cut for good, and would be missed when its length is asked for.
+        let (&have, _) = self.free.range(len..=len + len / 8).next()?;
         let vectors = self.free.get_mut(&have)?;
         let mut vector = vectors.pop()?;
         if vectors.is_empty() {
