@@ -1,6 +1,6 @@
 //! `cargo xtask bench train` and `encode`: the CPU executor and what people would use instead, in
-//! turns. Results are kept in `docs/performance.json`, so that a
-//! part run anew leaves the others, and shown in `docs/performance.md` and `.svg`.
+//! turns. Results are kept in `docs/performance.json`, so that a part run anew leaves the others, and
+//! shown in `docs/performance.md` and `.svg`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
