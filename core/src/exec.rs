@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cpu::{CpuDevice, CpuParams, CpuProgram};
+use crate::cpu::{CpuDevice, CpuParams, CpuProgram, Profile};
 #[cfg(feature = "gpu")]
 use crate::error::Error;
 use crate::error::Result;
@@ -169,6 +169,24 @@ pub enum Program {
 }
 
 impl Program {
+    /// Measures from now on how long each kind of op takes on the CPU, each kernel on a GPU.
+    pub fn start_profile(&mut self) {
+        match self {
+            Self::Cpu(program) => program.start_profile(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(program) => program.start_profile(),
+        }
+    }
+
+    /// What was measured since [`Program::start_profile`]; nothing on a GPU without a clock.
+    pub fn take_profile(&mut self) -> Profile {
+        match self {
+            Self::Cpu(program) => program.take_profile(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(program) => program.take_profile(),
+        }
+    }
+
     /// Runs the graph. `inputs` must hold every input the fetched outputs depend on; others are ignored.
     ///
     /// # Errors

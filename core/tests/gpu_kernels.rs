@@ -14,6 +14,7 @@ use rmae_core::exec::{Device, Params, Precision, Program, Tensors};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::graph::{Graph, Recompute, gradient};
 use rmae_core::ops::elementwise::{Fill, Gelu, Reshape};
+use rmae_core::ops::kernel::Machine;
 use rmae_core::ops::layer_norm::LayerNorm;
 use rmae_core::ops::linear::Linear;
 use rmae_core::ops::reduce::SumAxis;
@@ -76,18 +77,23 @@ fn worst(a: &HostTensor, b: &HostTensor) -> f64 {
 fn every_op_agrees_with_its_cpu_twin() {
     let Some(device) = gpu() else { return };
     let Device::Gpu(gpu) = &device.device else { return };
-    let own = gpu.report().software;
+    let own = gpu.report().machine();
+    let others = [
+        Machine::Gpu,
+        Machine::Processor { lanes: None },
+        Machine::Processor { lanes: gpu.report().subgroup },
+    ];
     let mut bad = vec![];
     for Case { name, graph, inputs } in all() {
         let want = run(&Device::cpu(Precision::F64), &graph, &inputs);
-        // Both the kernels for hardware and those for software adapters, whatever this one is.
-        for software in [!own, own] {
-            gpu.use_kernels_for_software(software);
+        // The kernels for every machine that this one can be taken for, whatever it is.
+        for machine in others.into_iter().chain([own]) {
+            gpu.use_kernels_for(machine);
             let have = run(&device, &graph, &inputs);
             assert_eq!(have.shape(), want.shape(), "{name}");
             let error = worst(&have, &want);
             if error > 2e-5 {
-                bad.push(format!("{name} (software {software}) -> {:?}: {error:.1e}", want.shape()));
+                bad.push(format!("{name} ({machine:?}) -> {:?}: {error:.1e}", want.shape()));
             }
         }
     }

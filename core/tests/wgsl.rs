@@ -13,7 +13,15 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use rmae_core::graph::Source;
 use rmae_core::ops::Op;
-use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Scalar, Slot, all};
+use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, Scalar, Slot, all};
+
+/// Every machine that has kernels of its own.
+fn machines() -> [Machine; 3] {
+    [Machine::Gpu, Machine::Processor { lanes: None }, Machine::Processor { lanes: Some(8) }]
+}
+
+/// Kernels that only devices with subgroups are given.
+const WITH_SUBGROUPS: [&str; 1] = ["matmul_lanes"];
 
 /// Every dispatch that the ops of the kernel tests, and the executor itself, produce.
 fn dispatches() -> Vec<Dispatch> {
@@ -22,8 +30,8 @@ fn dispatches() -> Vec<Dispatch> {
         let node = case.graph.nodes().last().unwrap();
         let Source::Op { op, inputs } = &node.source else { panic!("not an op") };
         let inputs: Vec<Vec<usize>> = inputs.iter().map(|&i| case.graph.shape(i).to_vec()).collect();
-        for software in [false, true] {
-            let io = Lowering { inputs: inputs.clone(), output: node.shape.clone(), software };
+        for machine in machines() {
+            let io = Lowering { inputs: inputs.clone(), output: node.shape.clone(), machine };
             let lowered = op.lower(&io);
             assert!(!lowered.is_empty(), "{}: no dispatch", case.name);
             found.extend(lowered);
@@ -39,7 +47,11 @@ fn kernels() -> Vec<&'static Kernel> {
 fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(kernel.source)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(kernel.source, kernel.name)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let subgroups = WITH_SUBGROUPS.contains(&kernel.name);
+    let may = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let info = Validator::new(ValidationFlags::all(), may)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(kernel.source)));
     (module, info)
@@ -183,7 +195,7 @@ fn dispatches_stay_inside_the_default_limits() {
 fn long_products_are_split_by_rows_into_short_dispatches() {
     let (rows, k, out) = (200_000, 4096, 1000);
     let inputs = vec![vec![rows, k], vec![out, k], vec![out]];
-    let io = Lowering { inputs, output: vec![rows, out], software: false };
+    let io = Lowering { inputs, output: vec![rows, out], machine: Machine::Gpu };
     let dispatches = rmae_core::ops::linear::Linear.lower(&io);
     assert!(dispatches.len() > 1);
     let mut next = 0;

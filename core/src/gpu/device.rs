@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::{ADVICE, Reports, scoped};
 use super::tier::Tier;
 use crate::error::{Error, Result};
-use crate::ops::kernel::{Dispatch, Kernel};
+use crate::ops::kernel::{Dispatch, Kernel, Machine};
 
 /// Which adapter to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +39,8 @@ pub struct AdapterReport {
     pub limits: wgpu::Limits,
     /// What it offers beyond WebGPU's core.
     pub features: wgpu::Features,
+    /// Threads of a subgroup, where all subgroups have as many.
+    pub subgroup: Option<u32>,
 }
 
 impl AdapterReport {
@@ -52,10 +53,17 @@ impl AdapterReport {
             backend: info.backend.to_str().into(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
             kind: kind_name(info.device_type),
+            subgroup: subgroup(&info, adapter.features()),
             name: info.name,
             limits,
             features: adapter.features(),
         }
+    }
+
+    /// What it computes with.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        if self.software { Machine::Processor { lanes: self.subgroup } } else { Machine::Gpu }
     }
 
     fn matches(&self, text: &str) -> bool {
@@ -66,6 +74,12 @@ impl AdapterReport {
             .iter()
             .any(|s| s.to_lowercase().contains(&text))
     }
+}
+
+fn subgroup(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Option<u32> {
+    let size = info.subgroup_min_size;
+    let known = features.contains(wgpu::Features::SUBGROUP) && size == info.subgroup_max_size;
+    (known && (4..=64).contains(&size)).then_some(size)
 }
 
 fn is_software(info: &wgpu::AdapterInfo) -> bool {
@@ -116,8 +130,8 @@ struct Inner {
     reports: Reports,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
-    /// Whether programs use the kernels for adapters that compute on the processor.
-    for_software: AtomicBool,
+    /// What programs' kernels are for.
+    machine: Mutex<Machine>,
 }
 
 /// Everything that a pipeline depends on: the kernel, and its constants with the bits of their values.
@@ -158,7 +172,7 @@ impl GpuDevice {
         let limits = report.tier.limits(&report.limits);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rmae"),
-            required_features: report.tier.features(),
+            required_features: report.tier.features(report.features),
             required_limits: limits.clone(),
             // Programs are large and few: small blocks waste less between them.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -170,9 +184,9 @@ impl GpuDevice {
         let reports = Reports::default();
         reports.listen(&device);
         let (modules, pipelines) = Default::default();
-        let for_software = AtomicBool::new(report.software);
+        let machine = Mutex::new(report.machine());
         #[allow(clippy::arc_with_non_send_sync, reason = "on WebAssembly, wgpu's objects stay on one thread")]
-        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, for_software })))
+        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, machine })))
     }
 
     /// One line for people: name, backend and tier.
@@ -189,15 +203,15 @@ impl GpuDevice {
         &self.0.report
     }
 
-    /// Whether programs use the kernels for adapters that compute on the processor.
-    pub(crate) fn for_software(&self) -> bool {
-        self.0.for_software.load(Ordering::Relaxed)
+    /// What programs' kernels are for.
+    pub(crate) fn machine(&self) -> Machine {
+        *self.0.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which kernels programs compiled from now on use, whatever the adapter is: tests try both.
+    /// Which kernels programs compiled from now on use, whatever the adapter is: tests try all.
     #[doc(hidden)]
-    pub fn use_kernels_for_software(&self, on: bool) {
-        self.0.for_software.store(on, Ordering::Relaxed);
+    pub fn use_kernels_for(&self, machine: Machine) {
+        *self.0.machine.lock().unwrap_or_else(PoisonError::into_inner) = machine;
     }
 
     /// Whether both are the same opened adapter.

@@ -10,6 +10,7 @@ mod errors;
 mod optimizer;
 mod params;
 mod plan;
+mod profile;
 mod program;
 mod readback;
 mod tier;

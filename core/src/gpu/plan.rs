@@ -36,6 +36,10 @@ pub(crate) struct Step {
     pub(crate) workgroups: [u32; 3],
     /// About how much it computes: where to cut submissions.
     pub(crate) flops: u64,
+    /// About how much it reads and writes.
+    pub(crate) bytes: u64,
+    /// The name of its kernel.
+    pub(crate) kernel: &'static str,
 }
 
 /// An input or weight of a graph.
@@ -154,17 +158,18 @@ impl<'a> Planner<'a> {
         let dispatches = op.lower(&Lowering {
             inputs: shapes,
             output: node.shape.clone(),
-            software: self.device.for_software(),
+            machine: self.device.machine(),
         });
         if dispatches.is_empty() {
             let problem =
                 "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
             return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
         }
-        let flops = self.graph.node_cost(NodeId(index as u32)).0 / dispatches.len() as u64;
+        let (flops, bytes) = self.graph.node_cost(NodeId(index as u32));
+        let share = dispatches.len() as u64;
         for dispatch in &dispatches {
             let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
-            self.push(dispatch, bindings, flops);
+            self.push(dispatch, bindings, (flops / share, bytes / share));
         }
         Ok(())
     }
@@ -203,13 +208,17 @@ impl<'a> Planner<'a> {
             let param = found.ok_or_else(|| unknown_parameter(name))?;
             let len = self.graph.nodes()[index].len();
             let bindings = vec![self.place(index), Place::GradientSum(param)];
-            self.push(&Dispatch::elements(&ACCUMULATE, fields![len], &[], len), bindings, len as u64);
+            self.push(
+                &Dispatch::elements(&ACCUMULATE, fields![len], &[], len),
+                bindings,
+                (len as u64, 12 * len as u64),
+            );
             self.plan.graded.push(param);
         }
         Ok(())
     }
 
-    fn push(&mut self, dispatch: &Dispatch, bindings: Vec<Place>, flops: u64) {
+    fn push(&mut self, dispatch: &Dispatch, bindings: Vec<Place>, (flops, bytes): (u64, u64)) {
         let uniform = push_uniform(&mut self.plan.uniforms, dispatch);
         self.plan.steps.push(Step {
             pipeline: self.device.pipeline(dispatch),
@@ -218,6 +227,8 @@ impl<'a> Planner<'a> {
             bindings,
             workgroups: dispatch.workgroups,
             flops,
+            bytes,
+            kernel: dispatch.kernel.name,
         });
     }
 }

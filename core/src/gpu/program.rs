@@ -3,7 +3,9 @@
 use super::device::{GpuDevice, UNIFORM_RANGE};
 use super::params::GpuParams;
 use super::plan::{Leaf, Place, Plan, Step};
+use super::profile::{Profiler, dispatch};
 use super::readback::reals;
+use crate::cpu::Profile;
 use crate::error::{Error, Result};
 use crate::exec::Tensors;
 use crate::graph::Graph;
@@ -20,11 +22,12 @@ pub struct GpuProgram {
     inputs: Vec<wgpu::Buffer>,
     /// Bind groups of all steps for the parameters that were used last.
     bound: Option<(u64, Vec<wgpu::BindGroup>)>,
+    profiler: Option<Profiler>,
 }
 
 /// Work in one submission: well below a second on a slow GPU, so that no watchdog bites.
 const SUBMISSION_FLOPS: u64 = 20_000_000_000;
-const SUBMISSION_STEPS: usize = 256;
+pub(crate) const SUBMISSION_STEPS: usize = 256;
 
 impl GpuDevice {
     pub(crate) async fn compile(&self, graph: &Graph, fetch: &[&str], train: bool) -> Result<GpuProgram> {
@@ -45,7 +48,7 @@ impl GpuProgram {
             plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
         let uniforms = device.uniforms(plan.steps.len());
         device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
-        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None })
+        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None, profiler: None })
     }
 
     /// Bytes of all buffers of its own: activations, scratch and inputs.
@@ -60,12 +63,26 @@ impl GpuProgram {
         self.plan.steps.len()
     }
 
+    /// Measures from now on how long each kernel takes, where the adapter has a clock. The device then
+    /// waits for the end of each dispatch.
+    pub fn start_profile(&mut self) {
+        self.profiler = self.device.profiler();
+    }
+
+    /// What was measured since [`GpuProgram::start_profile`], by kernel.
+    pub fn take_profile(&mut self) -> Profile {
+        self.profiler.take().map(|profiler| profiler.profile).unwrap_or_default()
+    }
+
     pub(crate) async fn run(&mut self, params: &mut GpuParams, inputs: &Tensors) -> Result<Tensors> {
         params.check_device(&self.device)?;
         let bytes = self.input_bytes(inputs)?;
         let device = self.device.clone();
         let need = self.plan.graded.iter().map(|&i| 4 * len(&self.plan.params[i]) as u64).sum();
         device.scoped("a run", need, || self.submit(params, &bytes)).await?;
+        if let Some(profiler) = &mut self.profiler {
+            profiler.note(&device, &self.plan.steps).await?;
+        }
         self.fetch(params).await
     }
 
@@ -81,7 +98,11 @@ impl GpuProgram {
         let mut first = 0;
         while first < self.plan.steps.len() {
             let end = submission_end(&self.plan.steps, first);
-            self.submit_steps(&self.plan.steps[first..end], &groups[first..end]);
+            let (steps, groups) = (&self.plan.steps[first..end], &groups[first..end]);
+            match &mut self.profiler {
+                Some(profiler) => profiler.submit(&self.device, first, steps, groups),
+                None => self.submit_steps(steps, groups),
+            }
             first = end;
         }
         Ok(())
@@ -92,10 +113,7 @@ impl GpuProgram {
         let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for (step, group) in steps.iter().zip(groups) {
-            pass.set_pipeline(&step.pipeline.compute);
-            pass.set_bind_group(0, group, &[]);
-            let [x, y, z] = step.workgroups;
-            pass.dispatch_workgroups(x, y, z);
+            dispatch(&mut pass, &step.pipeline, group, step.workgroups);
         }
         drop(pass);
         self.device.queue().submit([encoder.finish()]);

@@ -34,10 +34,11 @@ impl Tier {
         limits
     }
 
-    /// The features to ask for. None yet: every kernel of the ladder runs on plain WebGPU.
+    /// The features to ask for, of those that are offered: subgroups, with which adapters that compute
+    /// on the processor multiply matrices, and the clock for profiles. All else is plain WebGPU.
     #[must_use]
-    pub fn features(self) -> Features {
-        Features::empty()
+    pub fn features(self, offered: Features) -> Features {
+        offered & (Features::SUBGROUP | Features::TIMESTAMP_QUERY)
     }
 
     /// Its name in print-outs.

@@ -3,9 +3,8 @@
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{self, Input, Output, Scratch};
-use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
+use super::kernel::{Dispatch, Kernel, Lowering, fields, kernel};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure};
 use crate::cpu::gemm::{self, Job, Mat};
 use crate::cpu::math::Real;
@@ -77,7 +76,7 @@ impl Layout {
         Ok(Size { n: q[0], tq: q[1], tk: kv[1] })
     }
 
-    fn scale(self) -> f64 {
+    pub(super) fn scale(self) -> f64 {
         1.0 / (self.head_dim() as f64).sqrt()
     }
 
@@ -154,7 +153,7 @@ impl Op for Attention {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        if let Some(dispatches) = self.layout.on_software(io) {
+        if let Some(dispatches) = self.layout.by_products(io) {
             return dispatches;
         }
         let bindings = [Input(0), Input(self.layout.inputs() - 1), Output];
@@ -382,6 +381,9 @@ impl Op for AttentionGrad {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
+        if let Some(dispatches) = self.layout.grad_by_products(io, self.target) {
+            return dispatches;
+        }
         let kv = self.layout.inputs() - 1;
         let (tq, n) = (io.inputs[0][1], io.inputs[0][0]);
         let stats = Scratch(0, 2 * n * self.layout.heads * tq);
@@ -489,51 +491,6 @@ impl Layout {
     }
 }
 
-/// Most scores that are kept at once, in elements: 64 MiB.
-const MOST_SCORES: usize = 1 << 24;
-
-/// Rows of a workgroup of `softmax_rows.wgsl`.
-const SOFTMAX_ROWS_A_GROUP: usize = 64;
-
-impl Layout {
-    /// Attention by way of the scores, as two products: what adapters that compute on the processor
-    /// do best. None on others, and where the scores are too many.
-    fn on_software(self, io: &Lowering) -> Option<Vec<Dispatch>> {
-        let kv = self.inputs() - 1;
-        let (batch, tq, tk) = (io.inputs[0][0], io.inputs[0][1], io.inputs[kv][1]);
-        let rows = batch * self.heads * tq;
-        if !io.software || rows * tk > MOST_SCORES || batch * self.heads > MAX_GROUPS {
-            return None;
-        }
-        let hd = self.head_dim();
-        let ([oq, ok, ov], [sq, skv]) = (self.offsets(), self.strides());
-        let tokens = |start, t, row| Matrices { start, head: hd, batch: t * row, row };
-        let scores = Matrices { start: 0, head: tq * tk, batch: self.heads * tq * tk, row: tk };
-        let place = Scratch(0, rows * tk);
-        let many = |product: Direct| Direct { heads: self.heads, batch, ..product };
-        let scoring = many(Direct {
-            scale: self.scale(),
-            a: tokens(oq, tq, sq),
-            b: tokens(ok, tk, skv),
-            c: scores,
-            trans_b: true,
-            ..Direct::new(tq, tk, hd)
-        });
-        let mixing = many(Direct {
-            a: scores,
-            b: tokens(ov, tk, skv),
-            c: tokens(0, tq, self.dim),
-            ..Direct::new(tq, hd, tk)
-        });
-        let groups = rows.div_ceil(SOFTMAX_ROWS_A_GROUP);
-        let mut all = scoring.dispatches(Input(0), Input(kv), None, place);
-        all.push(Dispatch::new(&SOFTMAX_ROWS, fields![rows, tk], &[place], groups));
-        all.extend(mixing.dispatches(place, Input(kv), None, Output));
-        Some(all)
-    }
-}
-
-pub(super) static SOFTMAX_ROWS: Kernel = kernel!("softmax_rows");
 pub(super) static ATTENTION: Kernel = kernel!("attention");
 pub(super) static ATTENTION_STATS: Kernel = kernel!("attention_stats");
 pub(super) static ATTENTION_GRAD_Q: Kernel = kernel!("attention_grad_q");

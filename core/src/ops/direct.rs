@@ -1,6 +1,6 @@
 //! Matrix products on adapters that compute on the processor.
 
-use super::kernel::{Dispatch, Kernel, MAX_GROUPS, Slot, fields, kernel};
+use super::kernel::{Dispatch, Kernel, MAX_GROUPS, Machine, Scalar, Slot, fields, kernel};
 
 /// Where the matrices of a batch of heads lie in a buffer, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +39,6 @@ pub(super) struct Direct {
     pub trans_b: bool,
 }
 
-/// Rows and columns of a workgroup's tile; those of `matmul_direct.wgsl`.
-const TILE_ROWS: usize = 8;
-const TILE_COLUMNS: usize = 128;
-
 /// Most work in one dispatch: a slow machine finishes it long before a watchdog bites.
 const DISPATCH_FLOPS: u64 = 2_000_000_000;
 
@@ -53,31 +49,75 @@ impl Direct {
         Self { m, n, k, heads: 1, batch: 1, scale: 1.0, a, b, c, trans_a: false, trans_b: false }
     }
 
-    pub fn dispatches(&self, a: Slot, b: Slot, bias: Option<Slot>, c: Slot) -> Vec<Dispatch> {
-        let tile_rows = self.m.div_ceil(TILE_ROWS);
+    /// By the fastest kernel that the machine and the layout of the matrices allow.
+    pub fn dispatches(
+        &self, machine: Machine, a: Slot, b: Slot, bias: Option<Slot>, c: Slot,
+    ) -> Vec<Dispatch> {
+        let lanes = machine.lanes().filter(|_| self.in_fours());
+        let [rows, columns] = lanes.map_or(DIRECT_TILE, |lanes| [LANES_ROWS, 8 * lanes as usize]);
+        let tile_rows = self.m.div_ceil(rows);
         let matrices = self.heads * self.batch;
-        let row_flops = 2 * (TILE_ROWS * matrices) as u64 * self.n as u64 * self.k as u64;
+        let row_flops = 2 * (rows * matrices) as u64 * self.n as u64 * self.k as u64;
         let at_once = (DISPATCH_FLOPS / row_flops.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
+        let bindings = [a, b, bias.unwrap_or(b), c];
         let one = |first: usize| {
-            let groups = [self.n.div_ceil(TILE_COLUMNS), at_once.min(tile_rows - first), matrices];
-            let mut dispatch = self.dispatch([a, b, bias.unwrap_or(b), c], first, bias.is_some());
+            let groups = [self.n.div_ceil(columns), at_once.min(tile_rows - first), matrices];
+            let mut dispatch = match lanes {
+                Some(lanes) => self.by_lanes(bindings, first, bias.is_some(), lanes),
+                None => self.direct(bindings, first, bias.is_some()),
+            };
             dispatch.workgroups = groups.map(|g| g as u32);
             dispatch
         };
         (0..tile_rows).step_by(at_once).map(one).collect()
     }
 
-    fn dispatch(&self, bindings: [Slot; 4], first: usize, bias: bool) -> Dispatch {
+    /// Whether every row of every matrix begins at a multiple of four elements, and can be read and
+    /// written four elements at a time to its end or beyond, into elements that nobody reads.
+    fn in_fours(&self) -> bool {
         let Self { a, b, c, .. } = self;
-        let params = fields![
-            self.m, self.n, self.k, first, self.heads, self.scale, a.start, a.head, a.batch, a.row, b.start,
-            b.head, b.batch, b.row, c.head, c.batch, c.row,
-        ];
-        let flag = |on: bool| f64::from(u8::from(on));
+        let begin = |x: &Matrices| [x.start, x.head, x.batch, x.row].iter().all(|x| x.is_multiple_of(4));
+        let padded = |columns: usize, x: &Matrices| columns.next_multiple_of(4) <= x.row;
+        let own_rows = self.n.is_multiple_of(4) || (padded(self.n, c) && c.head >= self.m * c.row);
+        let whole_k = !self.trans_b || (self.k.is_multiple_of(4) && !self.trans_a);
+        let readable = |columns: usize, x: &Matrices| columns.is_multiple_of(4) || padded(columns, x);
+        let readable_a = readable(if self.trans_a { self.m } else { self.k }, a);
+        let readable_b = self.trans_b || readable(self.n, b);
+        [a, b, c].into_iter().all(begin) && own_rows && whole_k && readable_a && readable_b
+    }
+
+    fn direct(&self, bindings: [Slot; 4], first: usize, bias: bool) -> Dispatch {
+        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale];
+        params.extend(self.places());
         let constants =
             [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("HAS_BIAS", flag(bias))];
         Dispatch::new(&MATMUL_DIRECT, params, &bindings, 1).with_constants(&constants)
     }
+
+    fn by_lanes(&self, bindings: [Slot; 4], first: usize, bias: bool, lanes: u32) -> Dispatch {
+        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale, usize::from(bias)];
+        params.extend(self.places());
+        let constants =
+            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("LANES", f64::from(lanes))];
+        Dispatch::new(&MATMUL_LANES, params, &bindings, 1).with_constants(&constants)
+    }
+
+    /// Where the matrices lie, as both kernels take it.
+    fn places(&self) -> Vec<Scalar> {
+        let of = |x: &Matrices| fields![x.start, x.head, x.batch, x.row];
+        [of(&self.a), of(&self.b), of(&self.c)].concat()
+    }
 }
 
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+/// Rows and columns of a workgroup's tile in `matmul_direct.wgsl`.
+const DIRECT_TILE: [usize; 2] = [8, 128];
+
+/// Rows of a workgroup's tile in `matmul_lanes.wgsl`.
+const LANES_ROWS: usize = 32;
+
 pub(super) static MATMUL_DIRECT: Kernel = kernel!("matmul_direct");
+pub(super) static MATMUL_LANES: Kernel = kernel!("matmul_lanes");

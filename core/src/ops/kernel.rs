@@ -115,9 +115,37 @@ pub struct Lowering {
     pub inputs: Vec<Vec<usize>>,
     /// Shape of the result.
     pub output: Vec<usize>,
-    /// Whether the device computes on the processor: no workgroup memory worth the name, and
-    /// barriers that cost more than they save.
-    pub software: bool,
+    /// What the dispatches are for.
+    pub machine: Machine,
+}
+
+/// What a device computes with: kernels differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A GPU.
+    Gpu,
+    /// The processor: no workgroup memory worth the name, and barriers that cost more than they save.
+    Processor {
+        /// Threads of a subgroup, where they are known and can hand values to each other.
+        lanes: Option<u32>,
+    },
+}
+
+impl Machine {
+    /// Whether it is a processor.
+    #[must_use]
+    pub fn is_processor(self) -> bool {
+        self != Self::Gpu
+    }
+
+    /// Threads of a subgroup of a processor.
+    #[must_use]
+    pub fn lanes(self) -> Option<u32> {
+        match self {
+            Self::Gpu => None,
+            Self::Processor { lanes } => lanes,
+        }
+    }
 }
 
 /// Threads in a workgroup of the kernels with a thread for each element.
@@ -140,7 +168,8 @@ pub fn grid(groups: usize) -> [u32; 3] {
 #[must_use]
 pub fn all() -> Vec<&'static Kernel> {
     use super::{
-        attention, boundary, dice, direct, elementwise, layer_norm, linear, losses, patches, reduce, tokens,
+        attention, attention_products, boundary, dice, direct, elementwise, layer_norm, linear, losses,
+        patches, reduce, tokens,
     };
     vec![
         &elementwise::FILL,
@@ -150,6 +179,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &elementwise::GELU_GRAD,
         &linear::MATMUL,
         &direct::MATMUL_DIRECT,
+        &direct::MATMUL_LANES,
         &reduce::SUM_AXIS,
         &reduce::BROADCAST_AXIS,
         &reduce::OUTER_ADD,
@@ -160,7 +190,8 @@ pub fn all() -> Vec<&'static Kernel> {
         &layer_norm::LAYER_NORM_STATS,
         &layer_norm::LAYER_NORM_GRAD_GAMMA,
         &attention::ATTENTION,
-        &attention::SOFTMAX_ROWS,
+        &attention_products::SOFTMAX_ROWS,
+        &attention_products::SOFTMAX_ROWS_GRAD,
         &attention::ATTENTION_STATS,
         &attention::ATTENTION_GRAD_Q,
         &attention::ATTENTION_GRAD_K,

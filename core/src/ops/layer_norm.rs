@@ -79,7 +79,7 @@ impl Op for LayerNorm {
         let (rows, cols) = rows_of(&io.output);
         let bindings = [Input(0), Input(1), Input(2), Output];
         let params = fields![rows, cols, self.eps];
-        vec![if io.software {
+        vec![if io.machine.is_processor() {
             Dispatch::new(&LAYER_NORM_DIRECT, params, &bindings, rows.div_ceil(DIRECT_ROWS_A_GROUP))
         } else {
             Dispatch::new(&LAYER_NORM, params, &bindings, rows)

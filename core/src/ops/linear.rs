@@ -260,8 +260,8 @@ const LEAST_SPLIT: usize = 256;
 
 impl Product {
     fn dispatches(&self, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
-        if io.software {
-            self.direct().dispatches(Input(0), Input(1), bias, Output)
+        if io.machine.is_processor() {
+            self.direct().dispatches(io.machine, Input(0), Input(1), bias, Output)
         } else {
             self.tiled(bias)
         }

@@ -27,6 +27,7 @@ struct Params {
     b_head: u32,
     b_batch: u32,
     b_row: u32,
+    c_start: u32,
     c_head: u32,
     c_batch: u32,
     c_row: u32,
@@ -138,7 +139,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         left7 += a7 * left;
         right7 += a7 * right;
     }
-    let base = head * params.c_head + image * params.c_batch;
+    let base = params.c_start + head * params.c_head + image * params.c_batch;
     store(row, col, base, left0, right0);
     store(row + 1u, col, base, left1, right1);
     store(row + 2u, col, base, left2, right2);

@@ -5,6 +5,7 @@
 //! WGSL dispatches that compute it ([`Op::lower`]). Nothing else in the crate knows single ops.
 
 pub mod attention;
+mod attention_products;
 pub mod boundary;
 pub mod dice;
 mod direct;

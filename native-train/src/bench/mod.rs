@@ -7,4 +7,4 @@ mod work;
 
 pub use ceilings::Ceilings;
 pub use table::table;
-pub use work::{Kind, Measured, Work};
+pub use work::{Kind, Work};

@@ -38,15 +38,6 @@ pub struct Work {
     weights: u64,
 }
 
-/// What was measured in a number of runs.
-#[derive(Debug)]
-pub struct Measured {
-    /// Seconds of each run.
-    pub seconds: Vec<f64>,
-    /// By kind of op, over all runs; empty on a GPU.
-    pub profile: Profile,
-}
-
 impl Work {
     /// Sets a model with random weights up, and random inputs.
     ///
@@ -67,31 +58,39 @@ impl Work {
         })
     }
 
-    /// Does the work `runs` times.
+    /// Does the work `runs` times; the seconds of each.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn measure(&mut self, runs: usize) -> Result<Measured> {
-        if let Program::Cpu(program) = &mut self.program {
-            program.start_profile();
-        }
-        let mut measured = Measured { seconds: vec![], profile: Profile::new() };
+    pub fn measure(&mut self, runs: usize) -> Result<Vec<f64>> {
+        (0..runs).map(|_| self.once(&mut OpTime::default())).collect()
+    }
+
+    /// Does the work `runs` times; what it took by kind of op on the CPU, by kernel on a GPU that has a
+    /// clock. A GPU waits for each kernel's end meanwhile, so that the whole takes longer.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn profile(&mut self, runs: usize) -> Result<Profile> {
         let mut update = OpTime::default();
+        self.program.start_profile();
         for _ in 0..runs {
-            let start = Instant::now();
-            block_on(self.program.run(&mut self.params, &self.inputs))?;
-            if matches!(self.kind, Kind::Train { .. }) {
-                self.update(&mut update)?;
-            }
-            measured.seconds.push(start.elapsed().as_secs_f64());
+            self.once(&mut update)?;
         }
-        if let Program::Cpu(program) = &mut self.program {
-            measured.profile = program.take_profile();
-        }
+        let mut profile = self.program.take_profile();
         if update.calls > 0 {
-            measured.profile.insert("adamw", update);
+            profile.insert("adamw", update);
         }
-        Ok(measured)
+        Ok(profile)
+    }
+
+    fn once(&mut self, update: &mut OpTime) -> Result<f64> {
+        let start = Instant::now();
+        block_on(self.program.run(&mut self.params, &self.inputs))?;
+        if matches!(self.kind, Kind::Train { .. }) {
+            self.update(update)?;
+        }
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn update(&mut self, time: &mut OpTime) -> Result<()> {

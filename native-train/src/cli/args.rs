@@ -226,7 +226,7 @@ pub(crate) struct BenchArgs {
     /// How often [default: 3 training steps, 20 photos]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) runs: Option<usize>,
-    /// What each kind of op takes, and how near it is to what the machine can do (CPU)
+    /// What each kind of op takes on the CPU, each kernel on a GPU, next to the ceilings of the CPU
     #[arg(long)]
     pub(crate) profile: bool,
     /// Wait for a line with a number before that many runs, then say how long they took (for

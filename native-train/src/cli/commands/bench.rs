@@ -4,8 +4,9 @@ use std::io::BufRead;
 
 use anyhow::{Context, bail};
 use rmae_core::config::Preset;
+use rmae_core::cpu::Profile;
 use rmae_core::exec::{Device, Precision};
-use rmae_train::bench::{Ceilings, Kind, Measured, Work, table};
+use rmae_train::bench::{Ceilings, Kind, Work, table};
 use rmae_train::device::{DeviceRequest, select_device};
 
 use crate::cli::args::{BenchArgs, Benched};
@@ -44,7 +45,7 @@ fn one(
     // The first run makes room and warms up.
     work.measure(1)?;
     let runs = args.runs.unwrap_or(if what == Benched::Train { 3 } else { 20 });
-    let Measured { mut seconds, profile } = work.measure(runs)?;
+    let mut seconds = work.measure(runs)?;
     seconds.sort_by(f64::total_cmp);
     let median = seconds.get(seconds.len() / 2).copied().context("nothing was run")?;
     match what {
@@ -56,10 +57,18 @@ fn one(
         ),
         Benched::Encode => say!("\nencode, preset {}: {:.2} ms a photo", preset.name(), 1e3 * median),
     }
-    if args.profile && profile.values().any(|time| time.bytes > 0) {
-        say!("{}", table(&profile, runs, ceilings).trim_end());
+    if args.profile {
+        show_profile(&work.profile(runs)?, runs, device, ceilings);
     }
     Ok(())
+}
+
+fn show_profile(profile: &Profile, runs: usize, device: &Device, ceilings: &Ceilings) {
+    if profile.keys().all(|op| *op == "adamw") {
+        say!("no profile: {} has no clock for its kernels", device.describe());
+    } else {
+        say!("{}", table(profile, runs, ceilings).trim_end());
+    }
 }
 
 fn kind(args: &BenchArgs, what: Benched) -> Kind {
@@ -76,7 +85,7 @@ fn take_turns(args: &BenchArgs, preset: Preset, device: &Device) -> anyhow::Resu
     for line in std::io::stdin().lock().lines() {
         let line = line.context("cannot read the next turn")?;
         let Ok(runs) = line.trim().parse() else { bail!("a turn is a number of runs, not `{line}`") };
-        let seconds = work.measure(runs)?.seconds;
+        let seconds = work.measure(runs)?;
         say!("{}", serde_json::json!({ "seconds": seconds }));
     }
     Ok(())

@@ -1,0 +1,200 @@
+// C[M, N] = scale * A[M, K] * B[K, N] (+ bias[N]) for adapters that compute on the processor and whose
+// subgroups have LANES threads. There a load costs as much as some twenty multiplications of vectors,
+// whether threads read the same element or not, and one of four elements little more than one of one. So
+// each thread of a subgroup loads other blocks of A, and hands them to the others.
+//
+// A thread computes ROWS rows of two times four columns, which lie 4 * LANES apart, in blocks of 4 x 4:
+// column r of a matrix here is row r of a block of C. Workgroup (x, y, z) takes 8 * LANES columns and the
+// ROWS rows from ROWS * (first_tile_row + y) on, of matrix z. Every row of A, B and C begins at a multiple
+// of four elements.
+
+override TRANS_A: bool = false; // A is stored [K, M]
+override TRANS_B: bool = false; // B is stored [N, K], and K is a multiple of four
+override LANES: u32 = 8u;
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    first_tile_row: u32,
+    heads: u32,
+    scale: f32,
+    has_bias: u32,
+    // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
+    // far apart the rows of a matrix are, as it is stored: in elements.
+    a_start: u32,
+    a_head: u32,
+    a_batch: u32,
+    a_row: u32,
+    b_start: u32,
+    b_head: u32,
+    b_batch: u32,
+    b_row: u32,
+    c_start: u32,
+    c_head: u32,
+    c_batch: u32,
+    c_row: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
+
+const ROWS: u32 = 32u;
+
+// Four numbers from i on, none above the last; past the end the last one is read, and not used.
+fn four(i: u32, last: u32) -> vec4<u32> {
+    return min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(last));
+}
+
+fn load_a_at(at: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+}
+
+fn load_b_at(at: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+}
+
+// The block of A of four rows and four k: column r is row r. Elements past the last k are zeros.
+fn load_a(start: u32, row: u32, k: u32) -> mat4x4<f32> {
+    let inside = vec4<u32>(k, k + 1u, k + 2u, k + 3u) < vec4<u32>(params.k);
+    if (TRANS_A) {
+        let at = (start + min(row, params.m - 1u)) / 4u + four(k, params.k - 1u) * (params.a_row / 4u);
+        let columns = transpose(load_a_at(at));
+        return zero_unless(inside, columns);
+    }
+    let at = (start + min(k, params.k - 1u)) / 4u + four(row, params.m - 1u) * (params.a_row / 4u);
+    return zero_unless(inside, load_a_at(at));
+}
+
+// Element k of every row, or zero.
+fn zero_unless(inside: vec4<bool>, rows: mat4x4<f32>) -> mat4x4<f32> {
+    let zero = vec4<f32>();
+    return mat4x4<f32>(
+        select(zero, rows[0], inside),
+        select(zero, rows[1], inside),
+        select(zero, rows[2], inside),
+        select(zero, rows[3], inside),
+    );
+}
+
+// The block of B of four k and four columns: column i is that of k + i.
+fn load_b(start: u32, k: u32, col: u32) -> mat4x4<f32> {
+    if (TRANS_B) {
+        return transpose(load_b_at((start + k) / 4u + four(col, params.n - 1u) * (params.b_row / 4u)));
+    }
+    return load_b_at((start + min(col, params.n - 1u)) / 4u + four(k, params.k - 1u) * (params.b_row / 4u));
+}
+
+// The block that a lane holds.
+fn of_lane(x: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        subgroupShuffle(x[0], lane),
+        subgroupShuffle(x[1], lane),
+        subgroupShuffle(x[2], lane),
+        subgroupShuffle(x[3], lane),
+    );
+}
+
+fn store(row: u32, col: u32, start: u32, sums: vec4<f32>) {
+    if (row < params.m && col < params.n) {
+        var y = params.scale * sums;
+        if (params.has_bias != 0u) {
+            y += bias[col / 4u];
+        }
+        c[(start + row * params.c_row + col) / 4u] = y;
+    }
+}
+
+fn store_block(row: u32, col: u32, start: u32, block: mat4x4<f32>) {
+    store(row, col, start, block[0]);
+    store(row + 1u, col, start, block[1]);
+    store(row + 2u, col, start, block[2]);
+    store(row + 3u, col, start, block[3]);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = (params.first_tile_row + group.y) * ROWS;
+    let col = group.x * 8u * LANES + 4u * lane;
+    let other = col + 4u * LANES;
+    let head = group.z % params.heads;
+    let image = group.z / params.heads;
+    let start_a = params.a_start + head * params.a_head + image * params.a_batch;
+    let start_b = params.b_start + head * params.b_head + image * params.b_batch;
+    var left0 = mat4x4<f32>();
+    var left1 = mat4x4<f32>();
+    var left2 = mat4x4<f32>();
+    var left3 = mat4x4<f32>();
+    var left4 = mat4x4<f32>();
+    var left5 = mat4x4<f32>();
+    var left6 = mat4x4<f32>();
+    var left7 = mat4x4<f32>();
+    var right0 = mat4x4<f32>();
+    var right1 = mat4x4<f32>();
+    var right2 = mat4x4<f32>();
+    var right3 = mat4x4<f32>();
+    var right4 = mat4x4<f32>();
+    var right5 = mat4x4<f32>();
+    var right6 = mat4x4<f32>();
+    var right7 = mat4x4<f32>();
+    for (var k0 = 0u; k0 < params.k; k0 += 4u * LANES) {
+        let own_k = k0 + 4u * lane;
+        let own0 = load_a(start_a, row, own_k);
+        let own1 = load_a(start_a, row + 4u, own_k);
+        let own2 = load_a(start_a, row + 8u, own_k);
+        let own3 = load_a(start_a, row + 12u, own_k);
+        let own4 = load_a(start_a, row + 16u, own_k);
+        let own5 = load_a(start_a, row + 20u, own_k);
+        let own6 = load_a(start_a, row + 24u, own_k);
+        let own7 = load_a(start_a, row + 28u, own_k);
+        let blocks = min(LANES, (params.k - k0 + 3u) / 4u);
+        for (var j = 0u; j < blocks; j++) {
+            let left = load_b(start_b, k0 + 4u * j, col);
+            let right = load_b(start_b, k0 + 4u * j, other);
+            let a0 = of_lane(own0, j);
+            left0 += left * a0;
+            right0 += right * a0;
+            let a1 = of_lane(own1, j);
+            left1 += left * a1;
+            right1 += right * a1;
+            let a2 = of_lane(own2, j);
+            left2 += left * a2;
+            right2 += right * a2;
+            let a3 = of_lane(own3, j);
+            left3 += left * a3;
+            right3 += right * a3;
+            let a4 = of_lane(own4, j);
+            left4 += left * a4;
+            right4 += right * a4;
+            let a5 = of_lane(own5, j);
+            left5 += left * a5;
+            right5 += right * a5;
+            let a6 = of_lane(own6, j);
+            left6 += left * a6;
+            right6 += right * a6;
+            let a7 = of_lane(own7, j);
+            left7 += left * a7;
+            right7 += right * a7;
+        }
+    }
+    let start = params.c_start + head * params.c_head + image * params.c_batch;
+    store_block(row, col, start, left0);
+    store_block(row, other, start, right0);
+    store_block(row + 4u, col, start, left1);
+    store_block(row + 4u, other, start, right1);
+    store_block(row + 8u, col, start, left2);
+    store_block(row + 8u, other, start, right2);
+    store_block(row + 12u, col, start, left3);
+    store_block(row + 12u, other, start, right3);
+    store_block(row + 16u, col, start, left4);
+    store_block(row + 16u, other, start, right4);
+    store_block(row + 20u, col, start, left5);
+    store_block(row + 20u, other, start, right5);
+    store_block(row + 24u, col, start, left6);
+    store_block(row + 24u, other, start, right6);
+    store_block(row + 28u, col, start, left7);
+    store_block(row + 28u, other, start, right7);
+}
