@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::toolbox::Toolbox;
-use crate::{bench_model, needs, node, page, python};
+use crate::{bench_gpu, bench_model, needs, node, page, python};
 
 /// Flags of `cargo xtask bench`.
 #[derive(Args)]
@@ -25,6 +25,9 @@ pub(crate) struct BenchArgs {
     /// Sizes of the model for `train` and `encode`
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ti,s,b")]
     preset: Vec<bench_model::Size>,
+    /// The adapter of `gpu`: a part of its name
+    #[arg(long, default_value = "lavapipe")]
+    device: String,
     /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -43,6 +46,8 @@ enum Part {
     Train,
     /// The encoder on the CPU against PyTorch and onnxruntime
     Encode,
+    /// Products and a training step on a GPU against a plain kernel and Burn
+    Gpu,
 }
 
 /// How a comparison is run. Both programs take the same arguments, and print one
@@ -120,6 +125,7 @@ pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
         Part::Web => compare_in_browser(tools, args),
         Part::Train => models(tools, args, bench_model::Kind::Train),
         Part::Encode => models(tools, args, bench_model::Kind::Encode),
+        Part::Gpu => bench_gpu::compare(tools, &args.device, args.rounds),
     })
 }
 

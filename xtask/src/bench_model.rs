@@ -8,10 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::bench::median;
 use crate::bench_report::{self, Row};
 use crate::toolbox::Toolbox;
-use crate::turns::Player;
+use crate::turns::{Player, play};
 use crate::{node, python};
 
 /// Size of the model.
@@ -168,43 +167,28 @@ fn rounds_of(
     command.args(["--turns", "--preset", size.name(), "--batch", &size.batch().to_string()]);
     let mut us = Player::start("ours", &mut command)?;
     us.turn(1)?;
-    let mut peers: Vec<_> = kind
-        .peers()
-        .iter()
-        .filter_map(|&peer| match ready(tools, peer, kind, size, python) {
-            Ok(player) => Some((peer, player, vec![], vec![])),
-            Err(error) => {
-                println!("left out: {}: {error:#}", peer.name());
-                None
+    let (mut peers, mut players) = (vec![], vec![]);
+    for &peer in kind.peers() {
+        match ready(tools, peer, kind, size, python) {
+            Ok(player) => {
+                peers.push(peer);
+                players.push(player);
             }
-        })
-        .collect();
-    let mut own = vec![];
-    for round in 1..=rounds {
-        let ours = us.turn(kind.runs())?;
-        own.push(ours);
-        println!("round {round}: ours {ours:.4} s");
-        for (_, player, seconds, ratios) in &mut peers {
-            let theirs = player.turn(kind.runs())?;
-            println!("round {round}: {} {theirs:.4} s, ratio {:.2}", player.name, theirs / ours);
-            seconds.push(theirs);
-            ratios.push(theirs / ours);
+            Err(error) => println!("left out: {}: {error:#}", peer.name()),
         }
     }
-    let own = median(&mut own).context("no round was run")?;
-    let rows = peers.into_iter().map(|(peer, _, mut seconds, mut ratios)| {
-        Some(Row {
-            kind: kind.name().into(),
-            size: size.name().into(),
-            peer: peer.name().into(),
-            batch: if kind == Kind::Train { size.batch() } else { 1 },
-            ours: own,
-            theirs: median(&mut seconds)?,
-            ratio: median(&mut ratios)?,
-            target: peer.target(kind, size),
-        })
+    let (own, outcomes) = play(&mut us, &mut players, rounds, kind.runs())?;
+    let rows = peers.into_iter().zip(outcomes).map(|(peer, outcome)| Row {
+        kind: kind.name().into(),
+        size: size.name().into(),
+        peer: peer.name().into(),
+        batch: if kind == Kind::Train { size.batch() } else { 1 },
+        ours: own,
+        theirs: outcome.seconds,
+        ratio: outcome.ratio,
+        target: peer.target(kind, size),
     });
-    Ok(rows.flatten().collect())
+    Ok(rows.collect())
 }
 
 /// A peer that has warmed up: PyTorch takes several steps until it is at its speed.

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench train` and `encode` measured: kept, and shown as a table and a plot.
+//! What `cargo xtask bench train`, `encode` and `gpu` measured: kept, and shown as a table and a plot.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::marked;
 /// One comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    /// `train` or `encode`.
+    /// `train` or `encode`, or an adapter and `matmul` or `train`.
     pub(crate) kind: String,
     /// The preset.
     pub(crate) size: String,
@@ -57,10 +57,12 @@ impl Row {
         })
     }
 
-    /// Training before encoding, small before large.
-    fn order(&self) -> (bool, usize, bool) {
+    /// The CPU before adapters, training before encoding, small before large.
+    fn order(&self) -> (usize, String, usize, bool) {
+        let kind = ["train", "encode"].iter().position(|kind| *kind == self.kind);
         let size = ["ti", "s", "b"].iter().position(|size| *size == self.size);
-        (self.kind != "train", size.unwrap_or(usize::MAX), self.peer != "PyTorch")
+        let last = usize::MAX;
+        (kind.unwrap_or(last), self.kind.clone(), size.unwrap_or(last), self.peer != "PyTorch")
     }
 }
 
@@ -134,7 +136,7 @@ fn plot(rows: &[Row]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"sans-serif\" font-size=\"13\">\n\
-         <title>Time of others on the CPU, as a multiple of ours</title>\n\
+         <title>Time of others, as a multiple of ours</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     for (i, row) in rows.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! alone, so that each command can be repeated at no cost.
 
 mod bench;
+mod bench_gpu;
 mod bench_model;
 mod bench_report;
 mod budget;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -36,15 +37,20 @@ impl<'a> Rmae<'a> {
         Ok(Self { tools, device })
     }
 
+    /// A run of it, not started yet.
+    pub(crate) fn command(&self, arguments: &[impl AsRef<str>]) -> Command {
+        let file = format!("rmae{}", std::env::consts::EXE_SUFFIX);
+        let mut command = self.tools.command(self.tools.root().join("target/release").join(file));
+        command.args(["--device", self.device]).args(arguments.iter().map(AsRef::as_ref));
+        command
+    }
+
     /// Runs it.
     ///
     /// # Errors
     /// When it cannot be started or fails.
     pub(crate) fn run(&self, arguments: &[impl AsRef<str>]) -> Result<()> {
-        let file = format!("rmae{}", std::env::consts::EXE_SUFFIX);
-        let mut command = self.tools.command(self.tools.root().join("target/release").join(file));
-        command.args(["--device", self.device]).args(arguments.iter().map(AsRef::as_ref));
-        self.tools.run(&mut command)
+        self.tools.run(&mut self.command(arguments))
     }
 
     /// Starts a run (`pretrain …`, `tune …`), or goes on with it where there is a checkpoint; one that is

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bench::median_seconds;
+use crate::bench::{median, median_seconds};
 
 /// Threads of other libraries wait for more work by spinning for a while: not in the next turn.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -57,6 +57,42 @@ impl Player {
     }
 }
 
+/// How a peer did in [`play`].
+pub(crate) struct Outcome {
+    /// Its median seconds.
+    pub(crate) seconds: f64,
+    /// The median over the rounds of its time divided by ours.
+    pub(crate) ratio: f64,
+}
+
+/// Lets us and every peer run in turns; our median seconds, and how each peer did.
+///
+/// # Errors
+/// When one of them ends or prints something else.
+pub(crate) fn play(
+    us: &mut Player, peers: &mut [Player], rounds: u32, runs: u32,
+) -> Result<(f64, Vec<Outcome>)> {
+    let mut own = vec![];
+    let mut times = vec![(vec![], vec![]); peers.len()];
+    for round in 1..=rounds {
+        let ours = us.turn(runs)?;
+        own.push(ours);
+        println!("round {round}: ours {ours:.4} s");
+        for (player, (seconds, ratios)) in peers.iter_mut().zip(&mut times) {
+            let theirs = player.turn(runs)?;
+            println!("round {round}: {} {theirs:.4} s, ratio {:.2}", player.name, theirs / ours);
+            seconds.push(theirs);
+            ratios.push(theirs / ours);
+        }
+    }
+    let middle = |values: &mut Vec<f64>| median(values).context("no round was run");
+    let mut outcomes = vec![];
+    for (mut seconds, mut ratios) in times {
+        outcomes.push(Outcome { seconds: middle(&mut seconds)?, ratio: middle(&mut ratios)? });
+    }
+    Ok((middle(&mut own)?, outcomes))
+}
+
 impl Drop for Player {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -79,6 +115,20 @@ mod tests {
         let mut player = shell(r#"while read n; do echo "{\"seconds\": [$n, 1, 9]}"; done"#);
         assert_eq!(player.turn(3).unwrap(), 3.0);
         assert_eq!(player.turn(20).unwrap(), 9.0);
+    }
+
+    #[test]
+    fn peers_are_compared_round_by_round() {
+        let mut us = shell(r#"while read n; do echo '{"seconds": [2]}'; done"#);
+        let mut peers = [
+            shell(r#"s=1; while read n; do s=$((s * 3)); echo "{\"seconds\": [$s]}"; done"#),
+            shell(r#"while read n; do echo '{"seconds": [1]}'; done"#),
+        ];
+        let (own, outcomes) = play(&mut us, &mut peers, 3, 1).unwrap();
+        assert_eq!(own, 2.0);
+        let found: Vec<_> = outcomes.iter().map(|outcome| (outcome.seconds, outcome.ratio)).collect();
+        assert_eq!(found, [(9.0, 4.5), (1.0, 0.5)]);
+        assert!(play(&mut us, &mut peers, 0, 1).is_err());
     }
 
     #[test]

@@ -169,7 +169,7 @@ pub fn grid(groups: usize) -> [u32; 3] {
 pub fn all() -> Vec<&'static Kernel> {
     use super::{
         attention, attention_products, boundary, dice, direct, elementwise, layer_norm, linear, losses,
-        patches, reduce, tokens,
+        patches, reduce, tiled, tokens,
     };
     vec![
         &elementwise::FILL,
@@ -180,6 +180,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &linear::MATMUL,
         &direct::MATMUL_DIRECT,
         &direct::MATMUL_LANES,
+        &tiled::MATMUL_TILED,
         &reduce::SUM_AXIS,
         &reduce::BROADCAST_AXIS,
         &reduce::OUTER_ADD,

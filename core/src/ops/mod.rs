@@ -16,6 +16,7 @@ pub mod linear;
 pub mod losses;
 pub mod patches;
 pub mod reduce;
+pub mod tiled;
 pub mod tokens;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use rmae_core::ops::losses::{MaskedMse, MaskedMseGrad, RegionBce, RegionBceGrad};
 use rmae_core::ops::patches::{PatchLayout, PatchNorm, Patchify};
 use rmae_core::ops::reduce::{BroadcastAxis, OuterAdd, SumAxis, SwapAxes};
+use rmae_core::ops::tiled::TiledProduct;
 use rmae_core::ops::tokens::{
     GatherTokens, PadTokens, PrependToken, RestoreFillGrad, RestoreTokens, SliceTokens,
 };
@@ -143,14 +144,25 @@ fn elementwise() -> Vec<Case> {
 
 fn linear() -> Vec<Case> {
     let mut cases = vec![];
-    // (rows, in, out): one, primes, a tile, just above one, deep enough to share out the sum.
-    let sizes =
-        [(1, 1, 1), (7, 13, 5), (64, 64, 64), (65, 17, 66), (130, 129, 67), (1100, 24, 37), (5, 1100, 3)];
+    // (rows, in, out): one, primes, a tile, just above one, deep enough to share out the sum; fours,
+    // below and above tiles of 32 x 64 and steps of 32.
+    let sizes = [
+        (1, 1, 1),
+        (7, 13, 5),
+        (64, 64, 64),
+        (65, 17, 66),
+        (130, 129, 67),
+        (1100, 24, 37),
+        (5, 1100, 3),
+        (37, 20, 36),
+        (68, 44, 132),
+    ];
     for (rows, k, out) in sizes {
         let (x, w, dy) = (real(&[rows, k]), real(&[out, k]), real(&[rows, out]));
         cases.push(case("bias", Linear, &[x.clone(), w.clone(), real(&[out])]));
         cases.push(case("no bias", Linear, &[x.clone(), w.clone()]));
         cases.push(case("dx", LinearGradInput { shape: vec![rows, k] }, &[dy.clone(), w]));
+        cases.push(case("tiled", TiledProduct, &[real(&[rows, k]), real(&[k, out])]));
         cases.push(case("dw", LinearGradWeight { shape: vec![out, k] }, &[dy, x]));
     }
     cases.push(case("patch embedding", Linear, &[real(&[2, 9, 48]), real(&[10, 3, 4, 4]), real(&[10])]));

@@ -9,6 +9,8 @@ use rmae_core::cpu::{OpTime, Profile};
 use rmae_core::exec::{Device, Params, Program, Tensors};
 use rmae_core::graph::{Graph, Recompute};
 use rmae_core::model;
+use rmae_core::ops::linear::LinearGradInput;
+use rmae_core::ops::tiled::TiledProduct;
 use rmae_core::optim::AdamW;
 use rmae_core::reconstruct::inputs;
 use rmae_core::tensor::HostTensor;
@@ -25,7 +27,17 @@ pub enum Kind {
     },
     /// The encoder over one whole photo.
     Encode,
+    /// A product of two `n × n` matrices.
+    Matmul {
+        /// Rows and columns.
+        n: usize,
+        /// By the kernel that others are compared with, [`TiledProduct`].
+        tiled: bool,
+    },
 }
+
+/// Products in a run of [`Kind::Matmul`]: many, so that handing matrices in and out does not count.
+const CHAIN: usize = 8;
 
 /// A model on a device, ready to do the work again and again.
 #[derive(Debug)]
@@ -44,10 +56,10 @@ impl Work {
     /// # Errors
     /// Those of the model and of the device.
     pub fn new(kind: Kind, preset: Preset, device: &Device) -> Result<Self> {
-        let config = ModelConfig::preset(preset);
-        let weights = model::init_params(&config, 0)?;
-        let (graph, fetch) = graph(kind, &config)?;
-        let inputs = random_inputs(kind, &config)?;
+        let (graph, fetch, weights, inputs) = match kind {
+            Kind::Matmul { n, tiled } => products(n, tiled)?,
+            _ => of_model(kind, &ModelConfig::preset(preset))?,
+        };
         Ok(Self {
             kind,
             params: block_on(device.params(&weights))?,
@@ -90,7 +102,8 @@ impl Work {
         if matches!(self.kind, Kind::Train { .. }) {
             self.update(update)?;
         }
-        Ok(start.elapsed().as_secs_f64())
+        let products = if matches!(self.kind, Kind::Matmul { .. }) { CHAIN } else { 1 };
+        Ok(start.elapsed().as_secs_f64() / products as f64)
     }
 
     fn update(&mut self, time: &mut OpTime) -> Result<()> {
@@ -107,11 +120,36 @@ impl Work {
     }
 }
 
-fn graph(kind: Kind, config: &ModelConfig) -> Result<(Graph, &'static str)> {
-    Ok(match kind {
+/// A graph, what is fetched of it, weights and inputs.
+type Parts = (Graph, &'static str, Tensors, Tensors);
+
+fn of_model(kind: Kind, config: &ModelConfig) -> Result<Parts> {
+    let (graph, fetch) = match kind {
         Kind::Train { batch } => (model::training_graph(config, batch, Recompute::Nothing)?, "loss"),
-        Kind::Encode => (model::image_graph(config)?, "latent"),
-    })
+        _ => (model::image_graph(config)?, "latent"),
+    };
+    Ok((graph, fetch, model::init_params(config, 0)?, random_inputs(kind, config)?))
+}
+
+/// [`CHAIN`] products of `[n, n]` matrices, and a last one that leaves `n` numbers to read back.
+fn products(n: usize, tiled: bool) -> Result<Parts> {
+    let mut graph = Graph::new();
+    let mut x = graph.input("x", &[n, n]);
+    let (w, last) = (graph.param("w", &[n, n], false), graph.param("last", &[n, 1], false));
+    for _ in 0..CHAIN {
+        x = if tiled {
+            graph.apply(TiledProduct, &[x, w])?
+        } else {
+            graph.apply(LinearGradInput { shape: vec![n, n] }, &[x, w])?
+        };
+    }
+    let y = graph.apply(TiledProduct, &[x, last])?;
+    graph.set_output("y", y);
+    // 1 / n keeps every value at 1.
+    let square = HostTensor::f32(&[n, n], vec![1.0 / n as f32; n * n])?;
+    let ones = |shape: &[usize]| HostTensor::f32(shape, vec![1.0; shape.iter().product()]);
+    let weights = Tensors::from([("w".into(), square), ("last".into(), ones(&[n, 1])?)]);
+    Ok((graph, "y", weights, Tensors::from([("x".into(), ones(&[n, n])?)])))
 }
 
 fn random_inputs(kind: Kind, config: &ModelConfig) -> Result<Tensors> {

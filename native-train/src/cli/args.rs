@@ -214,7 +214,7 @@ pub(crate) enum Dtype {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure; both when it is left out
+    /// What to measure; train and encode when it is left out
     #[arg(value_enum)]
     pub(crate) what: Option<Benched>,
     /// Size of the model: ti, s, b, l or h
@@ -223,9 +223,15 @@ pub(crate) struct BenchArgs {
     /// Images of a training step
     #[arg(long, default_value = "8", value_parser = positive)]
     pub(crate) batch: usize,
-    /// How often [default: 3 training steps, 20 photos]
+    /// How often [default: 3 training steps, 20 photos or products]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) runs: Option<usize>,
+    /// Rows and columns of the matrices of `matmul`
+    #[arg(long, default_value = "1024", value_parser = positive)]
+    pub(crate) size: usize,
+    /// `matmul` by the plain tiled kernel that others are compared with
+    #[arg(long)]
+    pub(crate) tiled: bool,
     /// What each kind of op takes on the CPU, each kernel on a GPU, next to the ceilings of the CPU
     #[arg(long)]
     pub(crate) profile: bool,
@@ -241,6 +247,8 @@ pub(crate) enum Benched {
     Train,
     /// The encoder over one photo.
     Encode,
+    /// A product of two square matrices.
+    Matmul,
 }
 
 pub(crate) fn positive(text: &str) -> Result<usize, String> {

@@ -31,8 +31,8 @@ pub(crate) fn run(args: &BenchArgs, request: &DeviceRequest) -> anyhow::Result<(
         ceilings.product / 1e9,
         ceilings.copy / 1e9
     );
-    let all = [Benched::Train, Benched::Encode];
-    for what in all.into_iter().filter(|&what| args.what.is_none_or(|wanted| wanted == what)) {
+    let chosen = args.what.map_or(vec![Benched::Train, Benched::Encode], |what| vec![what]);
+    for what in chosen {
         one(args, what, preset, &device, &ceilings)?;
     }
     Ok(())
@@ -55,6 +55,15 @@ fn one(
             args.batch,
             args.batch as f64 / median
         ),
+        Benched::Matmul => {
+            let flops = 2.0 * (args.size as f64).powi(3);
+            say!(
+                "\nproduct of {0} x {0}: {1:.2} ms, {2:.1} GFLOP/s",
+                args.size,
+                1e3 * median,
+                flops / median / 1e9
+            );
+        }
         Benched::Encode => say!("\nencode, preset {}: {:.2} ms a photo", preset.name(), 1e3 * median),
     }
     if args.profile {
@@ -75,6 +84,7 @@ fn kind(args: &BenchArgs, what: Benched) -> Kind {
     match what {
         Benched::Train => Kind::Train { batch: args.batch },
         Benched::Encode => Kind::Encode,
+        Benched::Matmul => Kind::Matmul { n: args.size, tiled: args.tiled },
     }
 }
 
