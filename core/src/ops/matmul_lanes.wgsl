@@ -98,21 +98,29 @@ fn of_lane(x: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
     );
 }
 
-fn store(row: u32, col: u32, start: u32, sums: vec4<f32>) {
-    if (row < params.m && col < params.n) {
-        var y = params.scale * sums;
-        if (params.has_bias != 0u) {
-            y += bias[col / 4u];
-        }
-        c[(start + row * params.c_row + col) / 4u] = y;
+// The bias of four columns, or zeros.
+fn bias_of(col: u32) -> vec4<f32> {
+    if (params.has_bias != 0u && col < params.n) {
+        return bias[col / 4u];
     }
+    return vec4<f32>();
 }
 
-fn store_block(row: u32, col: u32, start: u32, block: mat4x4<f32>) {
-    store(row, col, start, block[0]);
-    store(row + 1u, col, start, block[1]);
-    store(row + 2u, col, start, block[2]);
-    store(row + 3u, col, start, block[3]);
+// Stores a block of C whose rows begin at `at`, as far as C has these rows.
+fn store_block(row: u32, at: u32, block: mat4x4<f32>, plus: vec4<f32>) {
+    let step = params.c_row / 4u;
+    if (row < params.m) {
+        c[at] = params.scale * block[0] + plus;
+    }
+    if (row + 1u < params.m) {
+        c[at + step] = params.scale * block[1] + plus;
+    }
+    if (row + 2u < params.m) {
+        c[at + 2u * step] = params.scale * block[2] + plus;
+    }
+    if (row + 3u < params.m) {
+        c[at + 3u * step] = params.scale * block[3] + plus;
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -181,20 +189,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     let start = params.c_start + head * params.c_head + image * params.c_batch;
-    store_block(row, col, start, left0);
-    store_block(row, other, start, right0);
-    store_block(row + 4u, col, start, left1);
-    store_block(row + 4u, other, start, right1);
-    store_block(row + 8u, col, start, left2);
-    store_block(row + 8u, other, start, right2);
-    store_block(row + 12u, col, start, left3);
-    store_block(row + 12u, other, start, right3);
-    store_block(row + 16u, col, start, left4);
-    store_block(row + 16u, other, start, right4);
-    store_block(row + 20u, col, start, left5);
-    store_block(row + 20u, other, start, right5);
-    store_block(row + 24u, col, start, left6);
-    store_block(row + 24u, other, start, right6);
-    store_block(row + 28u, col, start, left7);
-    store_block(row + 28u, other, start, right7);
+    let at = (start + row * params.c_row + col) / 4u;
+    if (col < params.n) {
+        let plus = bias_of(col);
+        store_block(row + 0u, at + 0u * (params.c_row / 4u), left0, plus);
+        store_block(row + 4u, at + 4u * (params.c_row / 4u), left1, plus);
+        store_block(row + 8u, at + 8u * (params.c_row / 4u), left2, plus);
+        store_block(row + 12u, at + 12u * (params.c_row / 4u), left3, plus);
+        store_block(row + 16u, at + 16u * (params.c_row / 4u), left4, plus);
+        store_block(row + 20u, at + 20u * (params.c_row / 4u), left5, plus);
+        store_block(row + 24u, at + 24u * (params.c_row / 4u), left6, plus);
+        store_block(row + 28u, at + 28u * (params.c_row / 4u), left7, plus);
+    }
+    if (other < params.n) {
+        let plus = bias_of(other);
+        store_block(row + 0u, at + 0u * (params.c_row / 4u) + LANES, right0, plus);
+        store_block(row + 4u, at + 4u * (params.c_row / 4u) + LANES, right1, plus);
+        store_block(row + 8u, at + 8u * (params.c_row / 4u) + LANES, right2, plus);
+        store_block(row + 12u, at + 12u * (params.c_row / 4u) + LANES, right3, plus);
+        store_block(row + 16u, at + 16u * (params.c_row / 4u) + LANES, right4, plus);
+        store_block(row + 20u, at + 20u * (params.c_row / 4u) + LANES, right5, plus);
+        store_block(row + 24u, at + 24u * (params.c_row / 4u) + LANES, right6, plus);
+        store_block(row + 28u, at + 28u * (params.c_row / 4u) + LANES, right7, plus);
+    }
 }
