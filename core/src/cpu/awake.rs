@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::spread::Places;
+
 /// Looks for work between two offers of the processor to other programs.
 const LOOKS: u32 = 64;
 
@@ -39,11 +41,14 @@ pub(crate) fn during<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     }
     // A pool of one thread, too: from another thread, every op would be handed over and waited for.
     let threads = rayon::current_num_threads();
-    let ended = &AtomicBool::new(false);
+    let (ended, places) = (&AtomicBool::new(false), &Places::default());
     rayon::scope(|scope| {
+        let _placed = places.take_one();
         for _ in 1..threads {
-            scope.spawn(|_| look_for_work(ended));
+            scope.spawn(|_| look_for_work(ended, places));
         }
+        // One that wakes up here gets to its own processor now, and not when this one's time is over.
+        std::thread::yield_now();
         let _running = Running::begin(ended);
         work()
     })
@@ -51,10 +56,11 @@ pub(crate) fn during<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 /// Does the pool's work until a program has ended. A thread that another program waits on must not:
 /// two programs would wait for each other.
-fn look_for_work(ended: &AtomicBool) {
+fn look_for_work(ended: &AtomicBool, places: &Places) {
     if RUNNING.get() > 0 {
         return;
     }
+    let _placed = places.take_one();
     let mut looks = 0;
     while !ended.load(Ordering::Acquire) {
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
@@ -106,7 +112,7 @@ mod tests {
         std::thread::spawn(move || {
             let (own, other) = (AtomicBool::new(false), AtomicBool::new(false));
             let running = Running::begin(&own);
-            look_for_work(&other);
+            look_for_work(&other, &Places::default());
             drop(running);
             done.send(own.load(Ordering::Acquire)).unwrap();
         });

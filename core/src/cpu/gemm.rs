@@ -12,17 +12,24 @@ pub struct Mat<'a, T> {
     pub(super) data: &'a [T],
     pub(super) row_stride: usize,
     pub(super) col_stride: usize,
+    /// The same elements as [`Real::pack`] lays them out, where somebody keeps them.
+    pub(super) packed: Option<&'a [T]>,
 }
 
 impl<'a, T> Mat<'a, T> {
     /// Row-major: rows lie `stride` elements apart.
     pub fn rows(data: &'a [T], stride: usize) -> Self {
-        Self { data, row_stride: stride, col_stride: 1 }
+        Self { data, row_stride: stride, col_stride: 1, packed: None }
     }
 
     /// Column-major: columns lie `stride` elements apart (a transposed row-major matrix).
     pub fn cols(data: &'a [T], stride: usize) -> Self {
-        Self { data, row_stride: 1, col_stride: stride }
+        Self { data, row_stride: 1, col_stride: stride, packed: None }
+    }
+
+    /// The same matrix, of which [`Real::pack`] made `packed`.
+    pub fn with_packed(self, packed: Option<&'a [T]>) -> Self {
+        Self { packed, ..self }
     }
 
     /// Whether an `m × n` matrix fits into the slice.

@@ -5,6 +5,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::gemm::{Job, Mat};
+use super::packed::{Kept, Packed};
 use super::pool::{Pool, Shelf};
 
 /// The real numbers an executor computes with.
@@ -54,6 +55,16 @@ pub trait Real:
     ) -> bool {
         let _ = (job, c, stride, factors, bias);
         false
+    }
+    /// The `k × n` right factor of products as this type's own kernel reads it; none where it has none.
+    fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {
+        let _ = (b, k, n);
+        None
+    }
+    /// Weights that [`Real::pack`] has laid out; none where it never does.
+    fn packed(packed: &mut Packed) -> Option<&mut Kept<Self>> {
+        let _ = packed;
+        None
     }
     /// Freed vectors of this type.
     fn shelf(pool: &mut Pool) -> &mut Shelf<Self>;
@@ -153,6 +164,14 @@ impl Real for f32 {
             unsafe { super::avx512::run(job, c, stride, a, b, bias) };
         }
         available
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {
+        super::avx512::available().then(|| super::avx512::pack(b, k, n))
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn packed(packed: &mut Packed) -> Option<&mut Kept<Self>> {
+        Some(&mut packed.f32)
     }
     fn shelf(pool: &mut Pool) -> &mut Shelf<Self> {
         &mut pool.f32

@@ -9,10 +9,12 @@ pub(crate) mod gemm;
 pub mod math;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod matmul;
+pub(crate) mod packed;
 mod params;
 pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod slices;
+mod spread;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Precision, Tensors};
 use crate::graph::{Graph, MemoryPlan, NodeId, Source};
 use crate::tensor::{ElementType, HostData, HostTensor};
+use packed::Packed;
 pub use params::CpuParams;
 use pool::Pool;
 
@@ -80,6 +83,7 @@ impl CpuDevice {
             dying,
             own,
             pool: Pool::new(limit),
+            packed: (!train).then(Packed::default),
             dtype: self.dtype(),
             profile: None,
         })
@@ -99,6 +103,8 @@ pub struct CpuProgram {
     /// Which nodes have memory that an op made: not inputs, weights, and other shapes of those.
     own: Vec<bool>,
     pool: Pool,
+    /// Weights as the kernels read them; none where they are trained.
+    packed: Option<Packed>,
     dtype: DType,
     profile: Option<Profile>,
 }
@@ -132,8 +138,14 @@ impl CpuProgram {
 
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut pool = std::mem::take(&mut self.pool);
-        let result = awake::during(|| pool.during(|| self.run_ops(params, inputs)));
-        self.pool = pool;
+        let mut packed = self.packed.take();
+        let result = awake::during(|| {
+            pool.during(|| match &mut packed {
+                Some(packed) => packed.during(params.stamp(), || self.run_ops(params, inputs)),
+                None => self.run_ops(params, inputs),
+            })
+        });
+        (self.pool, self.packed) = (pool, packed);
         result
     }
 
@@ -146,7 +158,7 @@ impl CpuProgram {
             let start = Instant::now();
             values[index] = Some(match &node.source {
                 Source::Input { name } => self.input(name, &node.shape, node.element, inputs)?,
-                Source::Param { name, .. } => params.get(name, &node.shape)?,
+                Source::Param { name, .. } => params.get(name, &node.shape).inspect(packed::expect)?,
                 Source::Op { .. } => self.evaluate(index, &values)?,
             });
             // The page has no use for profiles, and no room.

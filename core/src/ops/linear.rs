@@ -9,7 +9,7 @@ use super::reduce::SumAxis;
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::pool::unspecified;
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
-use crate::cpu::{gemm, math::Real};
+use crate::cpu::{gemm, math::Real, packed};
 use crate::error::Result;
 use crate::graph::NodeId;
 
@@ -108,7 +108,9 @@ fn forward<T: Real>(inputs: &[Tensor]) -> candle_core::Result<Tensor> {
     let bias = inputs.get(2).map(Read::<T>::new).transpose()?;
     let mut y = unspecified(rows * out);
     let job = gemm::Job { m: rows, n: out, k, accumulate: false, scale: T::from_real(1.0), parallel: true };
-    let (x, w) = (gemm::Mat::rows(&x, k), gemm::Mat::cols(&w, k));
+    let w = gemm::Mat::cols(&w, k);
+    let packed = packed::of(&inputs[1], w, [k, out]);
+    let (x, w) = (gemm::Mat::rows(&x, k), w.with_packed(packed.as_ref().map(|packed| &packed[..])));
     match bias {
         None => gemm::run(&job, &mut y, x, w),
         Some(bias) => gemm::run_with_bias(&job, &mut y, x, w, &bias),

@@ -64,6 +64,33 @@ pub unsafe fn run(
     }
 }
 
+/// The `k × n` factor `B` as tiles read it, for products that [`run`] is given it with.
+///
+/// # Panics
+/// When the processor has no AVX-512 ([`available`]), or the factor is smaller.
+pub fn pack(b: Mat<f32>, k: usize, n: usize) -> Vec<f32> {
+    assert!(available(), "AVX-512 kernels without AVX-512");
+    let columns: Vec<Range<usize>> = (0..n).step_by(COLUMNS).map(|i| i..n.min(i + COLUMNS)).collect();
+    let mut packed = pack::room_for(k, n);
+    let mut to = pack::aligned_mut(&mut packed, k, n);
+    for terms in parts(k) {
+        let (part, rest) = to.split_at_mut(pack::size(&terms, n));
+        to = rest;
+        let panel = (terms.len() * COLUMNS).max(1);
+        part.par_chunks_mut(panel).zip(&columns).for_each(|(to, columns)| {
+            // SAFETY: the processor has the instructions, which `pack` checks the factor with.
+            unsafe { pack::panel(b, &terms, columns, to) };
+        });
+    }
+    packed
+}
+
+/// The ranges of terms that are summed one after the other.
+fn parts(k: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = k.div_ceil(DEPTH).max(1);
+    (0..parts).map(move |i| k * i / parts..k * (i + 1) / parts)
+}
+
 /// Tasks beside and below each other: blocks of columns, and with many rows several for each thread.
 fn grid(m: usize, n: usize, threads: usize) -> [usize; 2] {
     let panels = n.div_ceil(COLUMNS).max(1);
@@ -100,12 +127,13 @@ impl Product<'_> {
             return;
         }
         let [mut panels, mut tiles] = BUFFERS.take();
-        let parts = self.job.k.div_ceil(DEPTH).max(1);
-        for i in 0..parts {
-            let terms = self.job.k * i / parts..self.job.k * (i + 1) / parts;
+        for terms in parts(self.job.k) {
             // SAFETY: the caller's promises.
             unsafe {
-                let panels = pack::panels(&mut panels, self.b, &terms, columns);
+                let panels = match self.b.packed {
+                    Some(packed) => pack::of_columns(packed, &terms, columns, self.job.n),
+                    None => pack::panels(&mut panels, self.b, &terms, columns),
+                };
                 self.block(rows, columns, &terms, panels, &mut tiles);
             }
         }
@@ -172,12 +200,16 @@ mod tests {
         }
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                agrees_with_the_definition(true, &|job, c, stride, [a, b], bias| {
-                    // SAFETY: the processor has the instructions, the slices the sizes of the matrices.
-                    unsafe { run(job, c.as_mut_ptr(), stride, a, b, bias) };
+            for packed in [false, true] {
+                pool.install(|| {
+                    agrees_with_the_definition(true, &|job, c, stride, [a, b], bias| {
+                        let panels = packed.then(|| pack(b, job.k, job.n));
+                        let b = b.with_packed(panels.as_deref());
+                        // SAFETY: the processor has the instructions, the slices the sizes of the matrices.
+                        unsafe { run(job, c.as_mut_ptr(), stride, a, b, bias) };
+                    });
                 });
-            });
+            }
         }
     }
 

@@ -20,13 +20,46 @@ pub(super) unsafe fn panels<'a>(
     let panel = terms.len() * COLUMNS;
     let to = room(buffer, columns.len().div_ceil(COLUMNS) * panel);
     for (i, first) in columns.clone().step_by(COLUMNS).enumerate().filter(|_| panel > 0) {
-        let count = COLUMNS.min(columns.end - first);
-        let start = terms.start * b.row_stride + first * b.col_stride;
-        let (from, to) = (&b.data[start..], &mut to[i * panel..][..panel]);
+        let (columns, to) = (first..columns.end.min(first + COLUMNS), &mut to[i * panel..][..panel]);
         // SAFETY: the caller's promises.
-        unsafe { pack::<COLUMNS>(from, [b.row_stride, b.col_stride], count, to) };
+        unsafe { self::panel(b, terms, &columns, to) };
     }
     to
+}
+
+/// One panel: terms of up to [`COLUMNS`] columns.
+///
+/// # Safety
+/// As [`panels`].
+pub(super) unsafe fn panel(b: Mat<f32>, terms: &Range<usize>, columns: &Range<usize>, to: &mut [f32]) {
+    let start = terms.start * b.row_stride + columns.start * b.col_stride;
+    // SAFETY: the caller's promises.
+    unsafe { pack::<COLUMNS>(&b.data[start..], [b.row_stride, b.col_stride], columns.len(), to) };
+}
+
+/// Elements of the panels of these terms of `n` columns.
+pub(super) fn size(terms: &Range<usize>, n: usize) -> usize {
+    terms.len() * n.next_multiple_of(COLUMNS)
+}
+
+/// Room for all panels of a `k × n` factor, from wherever a cache line begins in it.
+pub(super) fn room_for(k: usize, n: usize) -> Vec<f32> {
+    vec![0.0; size(&(0..k), n) + LANES]
+}
+
+/// The panels in what [`room_for`] made.
+pub(super) fn aligned_mut(packed: &mut [f32], k: usize, n: usize) -> &mut [f32] {
+    let start = packed.as_ptr().align_offset(64).min(LANES);
+    &mut packed[start..][..size(&(0..k), n)]
+}
+
+/// The panels of these terms and columns among those of a whole factor of `n` columns. The columns begin
+/// at a multiple of [`COLUMNS`].
+pub(super) fn of_columns<'a>(
+    packed: &'a [f32], terms: &Range<usize>, columns: &Range<usize>, n: usize,
+) -> &'a [f32] {
+    let start = packed.as_ptr().align_offset(64).min(LANES);
+    &packed[start + size(&(0..terms.start), n) + columns.start * terms.len()..][..size(terms, columns.len())]
 }
 
 /// Rows of `A` for the tiles of a block: where they lie, or packed.

@@ -1,0 +1,120 @@
+//! Weights laid out for the products' kernels once, and not anew for every product: what a program
+//! keeps that runs again and again with the same weights.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{Tensor, TensorId};
+
+use super::gemm::Mat;
+use super::math::Real;
+
+/// The packed form of each weight, by its tensor; none as long as it was not asked for.
+pub type Kept<T> = HashMap<TensorId, Option<Arc<Vec<T>>>>;
+
+/// What a program keeps.
+#[derive(Debug, Default)]
+pub struct Packed {
+    pub f32: Kept<f32>,
+    /// Of which weights, in which state ([`super::CpuParams::stamp`]).
+    stamp: Option<u64>,
+    /// Whether the program ran with them before: one that runs once has no use for a second copy.
+    again: bool,
+}
+
+thread_local! {
+    /// That of the program that runs on this thread.
+    static CURRENT: RefCell<Option<Packed>> = const { RefCell::new(None) };
+}
+
+impl Packed {
+    /// Makes this the program's while `f` runs with weights of this stamp; other weights' forms are
+    /// forgotten.
+    pub fn during<R>(&mut self, stamp: u64, f: impl FnOnce() -> R) -> R {
+        self.again = self.stamp == Some(stamp);
+        if !self.again {
+            *self = Self { stamp: Some(stamp), ..Self::default() };
+        }
+        let before = CURRENT.replace(Some(std::mem::take(self)));
+        let result = f();
+        *self = CURRENT.replace(before).unwrap_or_default();
+        result
+    }
+}
+
+/// Says that a tensor is a weight, the same in every run.
+pub fn expect(weight: &Tensor) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(packed) = current.as_mut().filter(|packed| packed.again) {
+            packed.f32.entry(weight.id()).or_default();
+        }
+    });
+}
+
+/// The `k × n` factor `b`, whose elements are those of `tensor`, as the kernels read it; none where it
+/// is no weight of a program that keeps such forms, or no kernel has one.
+pub fn of<T: Real>(tensor: &Tensor, b: Mat<T>, [k, n]: [usize; 2]) -> Option<Arc<Vec<T>>> {
+    CURRENT.with_borrow_mut(|current| {
+        let kept = T::packed(current.as_mut()?)?.get_mut(&tensor.id())?;
+        if kept.is_none() {
+            *kept = T::pack(b, k, n).map(Arc::new);
+        }
+        kept.clone()
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use pollster::block_on;
+
+    use crate::exec::{Device, Params, Precision, Program, Tensors};
+    use crate::graph::Graph;
+    use crate::ops::linear::Linear;
+    use crate::tensor::HostTensor;
+
+    const ROWS: usize = 3;
+    const K: usize = 40;
+    const N: usize = 50;
+
+    fn weights(factor: f32) -> Tensors {
+        let numbers = (0..K * N).map(|i| factor * (i % 13) as f32).collect();
+        Tensors::from([("w".into(), HostTensor::f32(&[N, K], numbers).unwrap())])
+    }
+
+    fn kept(program: &Program) -> Vec<bool> {
+        let Program::Cpu(program) = program else { return vec![] };
+        program.packed.iter().flat_map(|packed| packed.f32.values()).map(Option::is_some).collect()
+    }
+
+    #[test]
+    fn weights_are_packed_when_they_are_used_again_and_forgotten_when_others_come() {
+        let mut graph = Graph::new();
+        let (x, w) = (graph.input("x", &[ROWS, K]), graph.param("w", &[N, K], false));
+        let y = graph.apply(Linear, &[x, w]).unwrap();
+        graph.set_output("y", y);
+        let device = Device::cpu(Precision::F32);
+        let mut program = block_on(device.compile(&graph, &["y"], false)).unwrap();
+        let ones = HostTensor::f32(&[ROWS, K], vec![1.0; ROWS * K]).unwrap();
+        let inputs = Tensors::from([("x".into(), ones)]);
+        let mut run = |params: &mut Params| {
+            let y = block_on(program.run(params, &inputs)).unwrap().remove("y").unwrap();
+            (y.to_f64(), kept(&program))
+        };
+        // Integers: exact in any order.
+        let sums = |factor: f64| -> Vec<f64> {
+            let row = |n: usize| (0..K).map(|k| factor * ((n * K + k) % 13) as f64).sum();
+            (0..ROWS).flat_map(|_| (0..N).map(row)).collect()
+        };
+        let packs = super::Real::pack(super::Mat::rows(&[0f32], 1), 1, 1).is_some();
+        for factor in [1.0, 2.0] {
+            let mut params = block_on(device.params(&weights(factor))).unwrap();
+            let expected = sums(f64::from(factor));
+            assert_eq!(run(&mut params), (expected.clone(), vec![]), "a first run packs nothing");
+            for _ in 0..2 {
+                assert_eq!(run(&mut params), (expected.clone(), vec![packs]));
+            }
+        }
+    }
+}
