@@ -169,7 +169,11 @@ impl Real for f32 {
     fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {
         super::avx512::available().then(|| super::avx512::pack(b, k, n))
     }
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(target_arch = "wasm32")]
+    fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {
+        Some(super::matmul::pack(b, k, n))
+    }
+    #[cfg(any(target_arch = "x86_64", target_arch = "wasm32"))]
     fn packed(packed: &mut Packed) -> Option<&mut Kept<Self>> {
         Some(&mut packed.f32)
     }

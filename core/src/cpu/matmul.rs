@@ -134,22 +134,38 @@ pub unsafe fn run(job: &Job<f32>, c: *mut f32, stride: usize, a: Mat<f32>, b: Ma
         return;
     }
     let [mut panel, mut block] = BUFFERS.take();
-    let product = Product { job: *job, c, stride, a, b };
-    let parts = job.k.div_ceil(DEPTH).max(1);
-    let depth = job.k.div_ceil(parts);
-    for column in (0..job.n).step_by(BLOCK_COLUMNS) {
-        for part in 0..parts {
-            let begin = part * depth;
-            let place = Place { column, begin, depth: depth.min(job.k - begin) };
-            let b = product.pack_columns(&mut block, &place);
-            for row in (0..job.m).step_by(ROWS) {
-                let a = product.pack_rows(&mut panel, row, &place);
-                // SAFETY: the caller's promises.
-                unsafe { product.row_of_tiles(row, &place, a, b) };
-            }
+    let product = Product { job: *job, c, stride, a };
+    for place in places(job.k, job.n) {
+        let b = match b.packed {
+            Some(packed) => &packed[place.start(job.k, job.n)..][..place.size(job.n)],
+            None => pack_columns(room(&mut block, place.size(job.n)), b, &place, job.n),
+        };
+        for row in (0..job.m).step_by(ROWS) {
+            let a = product.pack_rows(&mut panel, row, &place);
+            // SAFETY: the caller's promises.
+            unsafe { product.row_of_tiles(row, &place, a, b) };
         }
     }
     BUFFERS.set([panel, block]);
+}
+
+/// All blocks of the `k × n` factor `B`, for products that [`run`] is given it with.
+#[cfg(any(target_arch = "wasm32", test))]
+pub fn pack(b: Mat<f32>, k: usize, n: usize) -> Vec<f32> {
+    let mut packed = vec![0.0; k * n.next_multiple_of(COLUMNS)];
+    for place in places(k, n) {
+        pack_columns(&mut packed[place.start(k, n)..][..place.size(n)], b, &place, n);
+    }
+    packed
+}
+
+/// The blocks of `B` in the order in which they are used.
+fn places(k: usize, n: usize) -> impl Iterator<Item = Place> {
+    let parts = k.div_ceil(DEPTH).max(1);
+    let depth = k.div_ceil(parts);
+    let blocks =
+        (0..n).step_by(BLOCK_COLUMNS).flat_map(move |column| (0..parts).map(move |i| (column, i * depth)));
+    blocks.map(move |(column, begin)| Place { column, begin, depth: depth.min(k - begin) })
 }
 
 struct Product<'a> {
@@ -157,7 +173,6 @@ struct Product<'a> {
     c: *mut f32,
     stride: usize,
     a: Mat<'a, f32>,
-    b: Mat<'a, f32>,
 }
 
 /// A block of `B`: columns from `column` on, terms of the sums from `begin` on.
@@ -167,27 +182,41 @@ struct Place {
     depth: usize,
 }
 
-impl Product<'_> {
-    /// The block of `B` in panels of [`COLUMNS`], `[panels][depth][COLUMNS]`.
-    fn pack_columns<'a>(&self, buffer: &'a mut Vec<f32>, place: &Place) -> &'a [f32] {
-        let columns = BLOCK_COLUMNS.min(self.job.n - place.column);
-        let packed = room(buffer, columns.next_multiple_of(COLUMNS) * place.depth);
-        for (i, to) in packed.chunks_exact_mut((COLUMNS * place.depth).max(1)).enumerate() {
-            let first = place.column + i * COLUMNS;
-            let from = &self.b.data[place.begin * self.b.row_stride + first * self.b.col_stride..];
-            let count = COLUMNS.min(self.job.n - first);
-            pack::<COLUMNS>(from, [self.b.row_stride, self.b.col_stride], count, to);
-        }
-        packed
+impl Place {
+    /// Columns of the block, of `n` in all, in whole panels.
+    fn columns(&self, n: usize) -> usize {
+        BLOCK_COLUMNS.min(n - self.column).next_multiple_of(COLUMNS)
     }
 
+    /// Elements of the block.
+    fn size(&self, n: usize) -> usize {
+        self.columns(n) * self.depth
+    }
+
+    /// Elements of the blocks before it.
+    fn start(&self, k: usize, n: usize) -> usize {
+        self.column * k + self.begin * self.columns(n)
+    }
+}
+
+/// A block of `B` of `n` columns in panels of [`COLUMNS`], `[panels][depth][COLUMNS]`.
+fn pack_columns<'a>(packed: &'a mut [f32], b: Mat<f32>, place: &Place, n: usize) -> &'a [f32] {
+    for (i, to) in packed.chunks_exact_mut((COLUMNS * place.depth).max(1)).enumerate() {
+        let first = place.column + i * COLUMNS;
+        let from = &b.data[place.begin * b.row_stride + first * b.col_stride..];
+        pack_strided::<COLUMNS>(from, [b.row_stride, b.col_stride], COLUMNS.min(n - first), to);
+    }
+    packed
+}
+
+impl Product<'_> {
     /// [`ROWS`] rows of `A` from `row` on, `[depth][ROWS]`.
     fn pack_rows<'a>(&self, buffer: &'a mut Vec<f32>, row: usize, place: &Place) -> &'a [f32] {
         let packed = room(buffer, ROWS * place.depth);
         let count = ROWS.min(self.job.m - row);
         if place.depth > 0 {
             let from = &self.a.data[row * self.a.row_stride + place.begin * self.a.col_stride..];
-            pack::<ROWS>(from, [self.a.col_stride, self.a.row_stride], count, packed);
+            pack_strided::<ROWS>(from, [self.a.col_stride, self.a.row_stride], count, packed);
         }
         packed
     }
@@ -297,7 +326,7 @@ fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 }
 
 /// `to[p][i] = from[p·along + i·across]` for `i < count`, zero up to `WIDTH`.
-fn pack<const WIDTH: usize>(from: &[f32], [along, across]: [usize; 2], count: usize, to: &mut [f32]) {
+fn pack_strided<const WIDTH: usize>(from: &[f32], [along, across]: [usize; 2], count: usize, to: &mut [f32]) {
     if count == WIDTH && along == 1 {
         return pack_transposed::<WIDTH>(from, across, to);
     }
@@ -362,9 +391,12 @@ mod tests {
 
     #[test]
     fn products_of_every_shape_agree_with_the_definition() {
-        agrees_with_the_definition(false, &|job, c, stride, [a, b], _| {
-            // SAFETY: the slices have the sizes of the matrices.
-            unsafe { super::run(job, c.as_mut_ptr(), stride, a, b) };
-        });
+        for packed in [false, true] {
+            agrees_with_the_definition(false, &|job, c, stride, [a, b], _| {
+                let blocks = packed.then(|| super::pack(b, job.k, job.n));
+                // SAFETY: the slices have the sizes of the matrices.
+                unsafe { super::run(job, c.as_mut_ptr(), stride, a, b.with_packed(blocks.as_deref())) };
+            });
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Threads that were asleep wake up on one processor, or follow each other to one, and share it until the
 //! system notices: for tens of milliseconds, which is all that a photo takes. While a program runs, each
-//! of its threads therefore stays where no other one is.
+//! of its threads therefore stays where no other one is. Work of others that a thread of the pool does
+//! meanwhile is bound, too, and so would be a thread that it starts; no op starts any.
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Places;
@@ -78,10 +79,17 @@ mod linux {
 mod other {
     /// Where threads run is left to the system.
     #[derive(Debug, Default)]
-    pub(crate) struct Places;
+    pub(crate) struct Places(());
+
+    /// A thread that runs where the system lets it.
+    #[derive(Debug)]
+    pub(crate) struct Placed(());
 
     impl Places {
-        #[allow(clippy::unused_self, reason = "as on Linux")]
-        pub(crate) fn take_one(&self) {}
+        /// Leaves the thread alone.
+        pub(crate) fn take_one(&self) -> Placed {
+            let Self(()) = self;
+            Placed(())
+        }
     }
 }
