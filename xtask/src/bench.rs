@@ -26,7 +26,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ti,s,b")]
     preset: Vec<bench_model::Size>,
     /// The adapter of `gpu`: a part of its name
-    #[arg(long, default_value = "lavapipe")]
+    #[arg(long, default_value = bench_gpu::SOFTWARE)]
     device: String,
     /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
     #[arg(last = true)]

@@ -10,6 +10,9 @@ use crate::rmae::Rmae;
 use crate::toolbox::Toolbox;
 use crate::turns::{Player, play};
 
+/// What Mesa's software adapter is called, and `--device` by default.
+pub(crate) const SOFTWARE: &str = "lavapipe";
+
 /// Rows and columns of the matrices.
 const SIZE: &str = "1024";
 
@@ -41,7 +44,8 @@ struct Contest<'a> {
 }
 
 /// Compares products and training steps on the adapter that `device` names, and writes table and plot.
-/// Burn takes the best adapter that there is, so that should be the one.
+/// Burn says which adapter it takes: the software one for [`SOFTWARE`], else the best that there is, so
+/// that should be the one.
 ///
 /// # Errors
 /// When a side fails, or this project is slower than it should be.
@@ -63,7 +67,7 @@ pub(crate) fn compare(tools: &Toolbox, device: &str, rounds: u32) -> Result<()> 
                     command: ours(&["matmul", "--size", SIZE, "--tiled"]),
                     target: 4.0,
                 },
-                Peer { name: "burn", command: burn(tools, ["matmul", SIZE]), target: 2.0 },
+                Peer { name: "burn", command: burn(tools, device, ["matmul", SIZE]), target: 2.0 },
             ],
         },
         Contest {
@@ -72,7 +76,7 @@ pub(crate) fn compare(tools: &Toolbox, device: &str, rounds: u32) -> Result<()> 
             size: "ti",
             batch: BATCH,
             ours: ours(&["train", "--preset", "ti", "--batch", &batch]),
-            peers: vec![Peer { name: "burn", command: burn(tools, ["train", &batch]), target: 3.0 }],
+            peers: vec![Peer { name: "burn", command: burn(tools, device, ["train", &batch]), target: 3.0 }],
         },
     ];
     let mut missed = vec![];
@@ -123,9 +127,12 @@ fn build_burn(tools: &Toolbox) -> Result<()> {
     tools.run(tools.command("cargo").args(build))
 }
 
-fn burn(tools: &Toolbox, arguments: [&str; 2]) -> Command {
+fn burn(tools: &Toolbox, device: &str, arguments: [&str; 2]) -> Command {
     let program = format!("{BURN_TARGET}/release/burn-peer{}", std::env::consts::EXE_SUFFIX);
     let mut command = tools.command(tools.root().join(program));
     command.args(arguments);
+    if device == SOFTWARE {
+        command.env("CUBECL_WGPU_DEFAULT_DEVICE", "Cpu");
+    }
     command
 }
