@@ -25,7 +25,6 @@ use crate::error::{Error, Result};
 use crate::exec::{Precision, Tensors};
 use crate::graph::{Graph, MemoryPlan, NodeId, Source};
 use crate::tensor::{ElementType, HostData, HostTensor};
-use packed::Packed;
 pub use params::CpuParams;
 use pool::Pool;
 
@@ -83,7 +82,7 @@ impl CpuDevice {
             dying,
             own,
             pool: Pool::new(limit),
-            packed: (!train).then(Packed::default),
+            packs: !train,
             dtype: self.dtype(),
             profile: None,
         })
@@ -103,8 +102,8 @@ pub struct CpuProgram {
     /// Which nodes have memory that an op made: not inputs, weights, and other shapes of those.
     own: Vec<bool>,
     pool: Pool,
-    /// Weights as the kernels read them; none where they are trained.
-    packed: Option<Packed>,
+    /// Whether weights are kept as the kernels read them: not where they are trained.
+    packs: bool,
     dtype: DType,
     profile: Option<Profile>,
 }
@@ -138,14 +137,18 @@ impl CpuProgram {
 
     pub(crate) fn run(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
         let mut pool = std::mem::take(&mut self.pool);
-        let mut packed = self.packed.take();
-        let result = awake::during(|| {
-            pool.during(|| match &mut packed {
-                Some(packed) => packed.during(params.stamp(), || self.run_ops(params, inputs)),
-                None => self.run_ops(params, inputs),
-            })
-        });
-        (self.pool, self.packed) = (pool, packed);
+        let result = awake::during(|| pool.during(|| self.run_packed(params, inputs)));
+        self.pool = pool;
+        result
+    }
+
+    fn run_packed(&mut self, params: &mut CpuParams, inputs: &Tensors) -> Result<Tensors> {
+        if !self.packs {
+            return self.run_ops(params, inputs);
+        }
+        let mut packed = std::mem::take(&mut params.packed);
+        let result = packed.during(|| self.run_ops(params, inputs));
+        params.packed = packed;
         result
     }
 

@@ -1,5 +1,5 @@
-//! Weights laid out for the products' kernels once, and not anew for every product: what a program
-//! keeps that runs again and again with the same weights.
+//! Weights laid out for the products' kernels once, and not anew for every product: what is kept beside
+//! weights that programs run with again and again.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,29 +13,23 @@ use super::math::Real;
 /// The packed form of each weight, by its tensor; none as long as it was not asked for.
 pub type Kept<T> = HashMap<TensorId, Option<Arc<Vec<T>>>>;
 
-/// What a program keeps.
+/// What is kept of some weights, for all programs that run with them.
 #[derive(Debug, Default)]
 pub struct Packed {
     pub f32: Kept<f32>,
-    /// Of which weights, in which state ([`super::CpuParams::stamp`]).
-    stamp: Option<u64>,
-    /// Whether the program ran with them before: one that runs once has no use for a second copy.
-    again: bool,
+    /// Programs that ran with them: the first has no use for a second copy, if it stays the only one.
+    runs: u64,
 }
 
 thread_local! {
-    /// That of the program that runs on this thread.
+    /// That of the weights of the program that runs on this thread.
     static CURRENT: RefCell<Option<Packed>> = const { RefCell::new(None) };
 }
 
 impl Packed {
-    /// Makes this the program's while `f` runs with weights of this stamp; other weights' forms are
-    /// forgotten.
-    pub fn during<R>(&mut self, stamp: u64, f: impl FnOnce() -> R) -> R {
-        self.again = self.stamp == Some(stamp);
-        if !self.again {
-            *self = Self { stamp: Some(stamp), ..Self::default() };
-        }
+    /// Makes this the program's while `f` runs.
+    pub fn during<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.runs += 1;
         let before = CURRENT.replace(Some(std::mem::take(self)));
         let result = f();
         *self = CURRENT.replace(before).unwrap_or_default();
@@ -46,14 +40,14 @@ impl Packed {
 /// Says that a tensor is a weight, the same in every run.
 pub fn expect(weight: &Tensor) {
     CURRENT.with_borrow_mut(|current| {
-        if let Some(packed) = current.as_mut().filter(|packed| packed.again) {
+        if let Some(packed) = current.as_mut().filter(|packed| packed.runs > 1) {
             packed.f32.entry(weight.id()).or_default();
         }
     });
 }
 
 /// The `k × n` factor `b`, whose elements are those of `tensor`, as the kernels read it; none where it
-/// is no weight of a program that keeps such forms, or no kernel has one.
+/// is no weight of a program that uses such forms, or no kernel has one.
 pub fn of<T: Real>(tensor: &Tensor, b: Mat<T>, [k, n]: [usize; 2]) -> Option<Arc<Vec<T>>> {
     CURRENT.with_borrow_mut(|current| {
         let kept = T::packed(current.as_mut()?)?.get_mut(&tensor.id())?;
@@ -69,7 +63,7 @@ pub fn of<T: Real>(tensor: &Tensor, b: Mat<T>, [k, n]: [usize; 2]) -> Option<Arc
 mod tests {
     use pollster::block_on;
 
-    use crate::exec::{Device, Params, Precision, Program, Tensors};
+    use crate::exec::{Device, Params, Precision, Tensors};
     use crate::graph::Graph;
     use crate::ops::linear::Linear;
     use crate::tensor::HostTensor;
@@ -83,9 +77,9 @@ mod tests {
         Tensors::from([("w".into(), HostTensor::f32(&[N, K], numbers).unwrap())])
     }
 
-    fn kept(program: &Program) -> Vec<bool> {
-        let Program::Cpu(program) = program else { return vec![] };
-        program.packed.iter().flat_map(|packed| packed.f32.values()).map(Option::is_some).collect()
+    fn kept(params: &Params) -> Vec<bool> {
+        let Params::Cpu(params) = params else { return vec![] };
+        params.packed.f32.values().map(Option::is_some).collect()
     }
 
     #[test]
@@ -100,7 +94,7 @@ mod tests {
         let inputs = Tensors::from([("x".into(), ones)]);
         let mut run = |params: &mut Params| {
             let y = block_on(program.run(params, &inputs)).unwrap().remove("y").unwrap();
-            (y.to_f64(), kept(&program))
+            (y.to_f64(), kept(params))
         };
         // Integers: exact in any order.
         let sums = |factor: f64| -> Vec<f64> {

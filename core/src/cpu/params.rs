@@ -1,12 +1,12 @@
 //! Weights, gradient sums and AdamW on the CPU.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::math::Real;
+use super::packed::Packed;
 use super::rows::{self, Coefficients};
 use super::slices::{Read, into_vec, new_tensor, per_dtype};
 use super::{check_shape, from_candle, missing, to_candle};
@@ -21,7 +21,8 @@ pub struct CpuParams {
     weights: BTreeMap<String, Tensor>,
     gradients: BTreeMap<String, Tensor>,
     moments: BTreeMap<String, Moments>,
-    stamp: u64,
+    /// Of weights that are not trained.
+    pub(super) packed: Packed,
 }
 
 #[derive(Debug)]
@@ -36,12 +37,13 @@ impl CpuParams {
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), to_candle(tensor, dtype)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { dtype, weights, gradients: BTreeMap::new(), moments: BTreeMap::new(), stamp: new_stamp() })
-    }
-
-    /// A number that no other weights have, nor these before or after an update.
-    pub(super) fn stamp(&self) -> u64 {
-        self.stamp
+        Ok(Self {
+            dtype,
+            weights,
+            gradients: BTreeMap::new(),
+            moments: BTreeMap::new(),
+            packed: Packed::default(),
+        })
     }
 
     pub(super) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
@@ -106,7 +108,7 @@ impl CpuParams {
         if !grad_norm.is_finite() {
             return Ok(StepReport { grad_norm, applied: false });
         }
-        self.stamp = new_stamp();
+        self.packed = Packed::default();
         let factor = adamw.clip_factor(grad_norm);
         for (name, grad) in &gradients {
             self.update(name, grad, adamw, factor)?;
@@ -133,11 +135,6 @@ impl CpuParams {
         self.moments.insert(name.into(), moments);
         Ok(())
     }
-}
-
-fn new_stamp() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Elements of one task, and of one partial sum: fixed, so that sums do not depend on the threads.
