@@ -49,7 +49,7 @@ pub(super) fn room_for(k: usize, n: usize) -> Vec<f32> {
 
 /// The panels in what [`room_for`] made.
 pub(super) fn aligned_mut(packed: &mut [f32], k: usize, n: usize) -> &mut [f32] {
-    let start = packed.as_ptr().align_offset(64).min(LANES);
+    let start = line(packed);
     &mut packed[start..][..size(&(0..k), n)]
 }
 
@@ -58,8 +58,8 @@ pub(super) fn aligned_mut(packed: &mut [f32], k: usize, n: usize) -> &mut [f32] 
 pub(super) fn of_columns<'a>(
     packed: &'a [f32], terms: &Range<usize>, columns: &Range<usize>, n: usize,
 ) -> &'a [f32] {
-    let start = packed.as_ptr().align_offset(64).min(LANES);
-    &packed[start + size(&(0..terms.start), n) + columns.start * terms.len()..][..size(terms, columns.len())]
+    &packed[line(packed) + size(&(0..terms.start), n) + columns.start * terms.len()..]
+        [..size(terms, columns.len())]
 }
 
 /// Rows of `A` for the tiles of a block: where they lie, or packed.
@@ -209,11 +209,16 @@ fn pairs_high(a: __m512, b: __m512) -> __m512 {
     _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
 }
 
+/// Where the first cache line of a buffer begins.
+fn line(buffer: &[f32]) -> usize {
+    buffer.as_ptr().align_offset(64).min(LANES)
+}
+
 /// The first `len` elements of a buffer that grows as needed, from the beginning of a cache line.
 fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len + LANES {
         buffer.resize(len + LANES, 0.0);
     }
-    let start = buffer.as_ptr().align_offset(64).min(LANES);
+    let start = line(buffer);
     &mut buffer[start..start + len]
 }
