@@ -13,13 +13,13 @@ use crate::error::Result;
 #[cfg(feature = "gpu")]
 use crate::gpu::{GpuDevice, GpuParams, GpuProgram};
 use crate::graph::Graph;
-use crate::optim::{AdamW, StepReport};
+use crate::optim::{AdamW, LossScale, StepReport};
 use crate::tensor::HostTensor;
 
 /// Named tensors: inputs, outputs, weights.
 pub type Tensors = BTreeMap<String, HostTensor>;
 
-/// Precision of the CPU executor. The GPU computes in f32.
+/// Precision of the CPU executor. GPUs compute in f32, and store in f16 where [`Device::mixed`] says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit.
@@ -45,6 +45,20 @@ impl Device {
     #[must_use]
     pub fn cpu(precision: Precision) -> Self {
         Self::Cpu(CpuDevice::new(precision))
+    }
+
+    /// The same device with mixed precision: activations and copies of the weights are stored as f16,
+    /// arithmetic, weights, gradient sums and AdamW's moments are f32, and gradients are scaled by
+    /// [`Params::loss_scale`].
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] on the CPU and on adapters without f16.
+    #[cfg(feature = "gpu")]
+    pub fn mixed(self) -> Result<Self> {
+        match self {
+            Self::Cpu(_) => Err(Error::NoAdapter("mixed precision needs a GPU; use f32 precision".into())),
+            Self::Gpu(device) => device.mixed().map(Self::Gpu),
+        }
     }
 
     /// One line for people: kind and name.
@@ -140,6 +154,26 @@ impl Params {
             Self::Cpu(params) => params.set_optimizer_state(state),
             #[cfg(feature = "gpu")]
             Self::Gpu(params) => params.set_optimizer_state(state).await,
+        }
+    }
+
+    /// The factor on all gradients, with mixed precision; it changes with the steps.
+    #[must_use]
+    pub fn loss_scale(&self) -> Option<LossScale> {
+        match self {
+            Self::Cpu(_) => None,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(params) => params.loss_scale(),
+        }
+    }
+
+    /// Goes on with the loss scale of an earlier run; without effect where there is none. Not to be called
+    /// between a run and the step that it is for, whose gradients would be taken for others' scale.
+    pub fn set_loss_scale(&mut self, scale: LossScale) {
+        match self {
+            Self::Cpu(_) => {}
+            #[cfg(feature = "gpu")]
+            Self::Gpu(params) => params.set_loss_scale(scale),
         }
     }
 

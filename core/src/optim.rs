@@ -66,6 +66,51 @@ pub struct StepReport {
     pub applied: bool,
 }
 
+/// The factor on the loss in training with f16, so that small gradients are not lost to zero: halved where
+/// one overflows (that step is skipped), doubled after many steps without.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossScale {
+    /// The factor, a power of two.
+    pub factor: f64,
+    /// Steps done since it was changed.
+    pub steady: u64,
+    /// Steps skipped in all.
+    pub skipped: u64,
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self { factor: Self::FIRST, steady: 0, skipped: 0 }
+    }
+}
+
+impl LossScale {
+    /// The factor of the first step.
+    pub const FIRST: f64 = 65_536.0;
+    /// Largest factor: above it the sums of squared gradients could leave f32.
+    pub const LARGEST: f64 = 16_777_216.0;
+    /// Steps without an overflow after which the factor is doubled.
+    pub const STEADY: u64 = 2000;
+
+    /// After a step that was applied, or skipped as a gradient overflowed.
+    pub fn update(&mut self, applied: bool) {
+        if !applied {
+            *self = Self { factor: self.factor / 2.0, steady: 0, skipped: self.skipped + 1 };
+        } else if self.steady + 1 >= Self::STEADY {
+            let factor = (2.0 * self.factor).min(Self::LARGEST);
+            *self = Self { factor, steady: 0, ..*self };
+        } else {
+            self.steady += 1;
+        }
+    }
+
+    /// Whether even gradients that are not scaled overflow: no factor will help.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.factor < 1.0
+    }
+}
+
 /// Whether weight decay applies to a parameter: not to biases and layer-norm parameters, which are
 /// all that have one dimension.
 #[must_use]
@@ -119,6 +164,22 @@ mod tests {
         let adam = AdamW { clip_norm: Some(2.0), grad_scale: 0.5, ..AdamW::default() };
         assert_eq!(adam.clip_factor(1.0), 0.5);
         assert!((adam.clip_factor(8.0) - 0.125).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_loss_scale_halves_on_overflow_and_doubles_when_steady() {
+        let mut scale = LossScale::default();
+        scale.update(false);
+        assert_eq!(scale, LossScale { factor: 32_768.0, steady: 0, skipped: 1 });
+        (0..LossScale::STEADY - 1).for_each(|_| scale.update(true));
+        assert_eq!((scale.factor, scale.steady), (32_768.0, LossScale::STEADY - 1));
+        scale.update(true);
+        assert_eq!(scale, LossScale { factor: 65_536.0, steady: 0, skipped: 1 });
+        (0..20 * LossScale::STEADY).for_each(|_| scale.update(true));
+        assert_eq!(scale.factor, LossScale::LARGEST);
+        assert!(!scale.is_exhausted());
+        (0..25).for_each(|_| scale.update(false));
+        assert!(scale.is_exhausted());
     }
 
     #[test]

@@ -342,6 +342,8 @@ impl Tolerance {
     pub const CPU_F32: Self = Self { outputs: 1e-5, gradients: 1e-4, losses: 1e-5, params: 1e-3 };
     /// A GPU in f32.
     pub const GPU_F32: Self = Self { outputs: 1e-4, gradients: 1e-3, losses: 1e-4, params: 1e-2 };
+    /// A GPU that stores f16 and computes in f32.
+    pub const GPU_MIXED: Self = Self { outputs: 2e-2, gradients: 2e-2, losses: 1e-2, params: 1e-1 };
 
     /// The groups of a report that are above tolerance, or not a number.
     #[must_use]

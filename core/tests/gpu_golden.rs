@@ -2,33 +2,38 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod adapter;
+
+use adapter::{gpu, mixed};
 use pollster::block_on;
 use rmae_core::exec::Device;
-use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::verify::{Fixture, Tolerance, run};
 
 #[test]
 fn golden_fixtures_agree() {
-    let device = match block_on(GpuDevice::new(&AdapterChoice::Any)) {
-        Ok(device) => Device::Gpu(device),
-        Err(error) => {
-            assert!(
-                std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"),
-                "RMAE_REQUIRE_GPU=1, but {error}"
-            );
-            println!("SKIPPED: no adapter ({error})");
-            return;
-        }
-    };
+    if let Some(device) = gpu() {
+        assert_agrees(&device, &Tolerance::GPU_F32);
+    }
+}
+
+#[test]
+fn golden_fixtures_agree_with_mixed_precision() {
+    let Some(device) = gpu() else { return };
+    if let Some(mixed) = mixed(&device) {
+        assert_agrees(&mixed, &Tolerance::GPU_MIXED);
+    }
+}
+
+fn assert_agrees(device: &Device, tolerance: &Tolerance) {
     for name in ["rmae", "rae_only", "mae_only", "deep_region_decoder"] {
         let path = format!("{}/../tests/fixtures/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
         let fixture = Fixture::read(&std::fs::read(path).unwrap()).unwrap();
-        let report = block_on(run(&fixture, &device)).unwrap();
+        let report = block_on(run(&fixture, device)).unwrap();
         assert_eq!(report.groups.len(), 4, "{name}: a group is missing");
         for g in &report.groups {
             println!("{name:20} {:13} {:9.2e} ({} tensors, worst {})", g.name, g.worst, g.count, g.tensor);
         }
-        let bad = Tolerance::GPU_F32.violations(&report);
+        let bad = tolerance.violations(&report);
         assert!(bad.is_empty(), "{name}: above tolerance: {bad:?}");
     }
 }

@@ -2,59 +2,23 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod adapter;
 mod op_cases;
 
-use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
+use adapter::{gpu, mixed};
 use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
 use rmae_core::Error;
 use rmae_core::exec::{Device, Params, Precision, Program, Tensors};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::graph::{Graph, Recompute, gradient};
-use rmae_core::ops::elementwise::{Fill, Gelu, Reshape};
+use rmae_core::ops::elementwise::{Fill, Gelu, Reshape, Scale};
 use rmae_core::ops::kernel::Machine;
 use rmae_core::ops::layer_norm::LayerNorm;
 use rmae_core::ops::linear::Linear;
 use rmae_core::ops::reduce::SumAxis;
 use rmae_core::optim::AdamW;
-use rmae_core::tensor::HostTensor;
-
-/// A device that no other test uses at the same time: software adapters take all cores for one test,
-/// and memory is measured.
-struct Alone {
-    device: Device,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Deref for Alone {
-    type Target = Device;
-
-    fn deref(&self) -> &Device {
-        &self.device
-    }
-}
-
-/// Any adapter, software ones included; none is a skip, or a failure where RMAE_REQUIRE_GPU is 1.
-fn gpu() -> Option<Alone> {
-    static TURN: Mutex<()> = Mutex::new(());
-    static DEVICE: OnceLock<Option<GpuDevice>> = OnceLock::new();
-    let open = || match block_on(GpuDevice::new(&AdapterChoice::Any)) {
-        Ok(device) => Some(device),
-        Err(error) => {
-            assert!(
-                std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"),
-                "RMAE_REQUIRE_GPU=1, but {error}"
-            );
-            println!("SKIPPED: no adapter ({error})");
-            None
-        }
-    };
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let device = DEVICE.get_or_init(open).clone()?;
-    Some(Alone { device: Device::Gpu(device), _turn: turn })
-}
+use rmae_core::tensor::{HostData, HostTensor};
 
 fn run(device: &Device, graph: &Graph, inputs: &Tensors) -> HostTensor {
     let mut program = block_on(device.compile(graph, &["y"], false)).unwrap();
@@ -84,7 +48,7 @@ fn every_op_agrees_with_its_cpu_twin() {
         Machine::Processor { lanes: gpu.report().subgroup },
     ];
     let mut bad = vec![];
-    for Case { name, graph, inputs } in all() {
+    for Case { name, graph, inputs, .. } in all() {
         let want = run(&Device::cpu(Precision::F64), &graph, &inputs);
         // The kernels for every machine that this one can be taken for, whatever it is.
         for machine in others.into_iter().chain([own]) {
@@ -98,6 +62,60 @@ fn every_op_agrees_with_its_cpu_twin() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// As above with f16: what the shaders load and store may be halves, what they compute is not.
+#[test]
+fn every_op_agrees_when_its_values_are_stored_as_f16() {
+    let Some(device) = gpu() else { return };
+    let Some(mixed) = mixed(&device) else { return };
+    let Device::Gpu(gpu) = &mixed else { return };
+    let own = gpu.report().machine();
+    let mut bad = vec![];
+    let mut rounded = 0;
+    for Case { name, between, inputs, .. } in all() {
+        let rounded_inputs = inputs.iter().map(|(name, value)| (name.clone(), as_halves(value))).collect();
+        let want = run(&Device::cpu(Precision::F64), &between, &rounded_inputs);
+        for machine in [Machine::Gpu, Machine::Processor { lanes: None }, own] {
+            gpu.use_kernels_for(machine);
+            let error = worst(&run(&mixed, &between, &inputs), &want);
+            rounded += usize::from(error > 1e-5);
+            // Half a unit in the last place of f16 for the result, and as much for what the reference rounds
+            // though the kernel keeps it in f32 (gradients of losses).
+            if error > 9.8e-4 {
+                bad.push(format!("{name} ({machine:?}) -> {:?}: {error:.1e}", want.shape()));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(rounded > 100, "only {rounded} results differ from f32: was f16 used?");
+}
+
+#[test]
+fn what_f16_cannot_hold_becomes_an_infinity() {
+    let Some(device) = gpu() else { return };
+    let Some(mixed) = mixed(&device) else { return };
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[6]);
+    let large = graph.apply(Scale { factor: 1e6 }, &[x]).unwrap();
+    let y = graph.apply(Scale { factor: 1e-6 }, &[large]).unwrap();
+    graph.set_output("y", y);
+    let values = vec![1.0, -1.0, 0.066, -0.065, f32::NAN, f32::INFINITY];
+    let inputs = Tensors::from([("x".into(), HostTensor::f32(&[6], values).unwrap())]);
+    let y = run(&mixed, &graph, &inputs).to_f64();
+    assert_eq!((y[0], y[1], y[2]), (f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY), "{y:?}");
+    assert!((y[3] + 0.065).abs() < 1e-4 && y[4].is_nan() && y[5] == f64::INFINITY, "{y:?}");
+}
+
+/// The numbers that are left of a tensor in f16.
+fn as_halves(tensor: &HostTensor) -> HostTensor {
+    match tensor.data() {
+        HostData::F32(values) => {
+            let halves = values.iter().map(|&x| half::f16::from_f32(x).to_f32()).collect();
+            HostTensor::f32(tensor.shape(), halves).unwrap()
+        }
+        _ => tensor.clone(),
+    }
 }
 
 /// Same classes of numbers in the same places: finite, NaN, or an infinity of one sign.
@@ -132,7 +150,7 @@ fn infinities_and_nan_stay_where_they_belong() {
             spoil(case("norm", LayerNorm { eps: 1e-6 }, &[matrix(5, 70), row(70), row(70)]), 75, value),
             spoil(case("linear", Linear, &[matrix(70, 20), matrix(66, 20), row(66)]), 333, value),
         ];
-        for Case { name, graph, inputs } in cases {
+        for Case { name, graph, inputs, .. } in cases {
             let want = run(&Device::cpu(Precision::F32), &graph, &inputs);
             let have = run(&device, &graph, &inputs);
             assert!(want.to_f64().iter().any(|x| !x.is_finite()), "{name}: nothing to test");

@@ -13,7 +13,9 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use rmae_core::graph::Source;
 use rmae_core::ops::Op;
-use rmae_core::ops::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, Scalar, Slot, all};
+use rmae_core::ops::kernel::{
+    Dispatch, Halves, Kernel, Lowering, MAX_BINDINGS, MAX_GROUPS, Machine, Scalar, Slot, all,
+};
 
 /// Every machine that has kernels of its own.
 fn machines() -> [Machine; 3] {
@@ -44,16 +46,24 @@ fn kernels() -> Vec<&'static Kernel> {
     [all(), rmae_core::gpu::kernels()].concat()
 }
 
-fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
-    let module = naga::front::wgsl::parse_str(kernel.source)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(kernel.source, kernel.name)));
-    let subgroups = WITH_SUBGROUPS.contains(&kernel.name);
-    let may = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+/// The bindings that may be stored as f16: none, and all that can.
+fn storages(kernel: &Kernel) -> BTreeSet<Halves> {
+    let can = (1..=MAX_BINDINGS).filter(|&binding| kernel.takes_half(binding));
+    [Halves::default(), can.fold(Halves::default(), Halves::with)].into()
+}
+
+fn parse(kernel: &Kernel, half: Halves) -> (Module, ModuleInfo) {
+    let text = kernel.text(half);
+    let module = naga::front::wgsl::parse_str(&text)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&text, kernel.name)));
+    let mut may = Capabilities::empty();
+    may.set(Capabilities::SUBGROUP, WITH_SUBGROUPS.contains(&kernel.name));
+    may.set(Capabilities::SHADER_FLOAT16, half.any());
     let info = Validator::new(ValidationFlags::all(), may)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(kernel.source)));
+        .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text)));
     (module, info)
 }
 
@@ -84,11 +94,14 @@ fn every_specialisation_validates_and_translates() {
     }
     assert!(specialisations.len() > kernels().len(), "no kernel has more than one specialisation");
     for ((name, constants), (kernel, values)) in &specialisations {
-        let (module, info) = parse(kernel);
         let values: PipelineConstants = values.iter().map(|&(k, v)| (k.to_string(), v)).collect();
-        let (module, info) = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values)
-            .unwrap_or_else(|e| panic!("{name} {constants}: {e}"));
-        translate(&module, &info).unwrap_or_else(|e| panic!("{name} {constants}: {e}"));
+        for half in storages(kernel) {
+            let (module, info) = parse(kernel, half);
+            let main = Some((ShaderStage::Compute, "main"));
+            let (module, info) = process_overrides(&module, &info, main, &values)
+                .unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
+            translate(&module, &info).unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
+        }
     }
 }
 
@@ -103,7 +116,9 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
     reflection.entry_point_names[0].as_ref().map_err(|e| format!("MSL: {e}"))?;
     assert!(text.contains("kernel void"));
     let mut text = String::new();
-    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    // The first version with 16-bit types.
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+    let pipeline = hlsl::PipelineOptions::default();
     let reflection = hlsl::Writer::new(&mut text, &options, &pipeline)
         .write(module, info, None)
         .map_err(|e| format!("HLSL: {e}"))?;
@@ -115,7 +130,7 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
 #[test]
 fn params_and_bindings_are_what_the_lowerings_hand_over() {
     for d in dispatches() {
-        let (module, _) = parse(d.kernel);
+        let (module, _) = parse(d.kernel, Halves::default());
         let name = d.kernel.name;
         assert_eq!(params_of(&module), d.params.iter().map(kind_of).collect::<Vec<_>>(), "{name}: Params");
         let bindings = bindings_of(&module);
@@ -180,7 +195,7 @@ fn dispatches_stay_inside_the_default_limits() {
             d.workgroups
         );
         assert!(d.bindings.len() <= 8 && d.params.len() <= 64);
-        let (module, info) = parse(d.kernel);
+        let (module, info) = parse(d.kernel, Halves::default());
         let values: PipelineConstants = d.constants.iter().map(|&(k, v)| (k.to_string(), v)).collect();
         let (module, _) =
             process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values).unwrap();

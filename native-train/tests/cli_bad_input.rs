@@ -219,6 +219,15 @@ fn a_device_that_is_not_there_is_said() {
 }
 
 #[test]
+fn mixed_precision_on_the_cpu_is_refused_before_anything_is_written() {
+    let place = Place::new(2);
+    let args = ["--steps", "1", "--precision", "mixed"];
+    let ran = place.pretrain("run", &args).fails(DEVICE, &["mixed precision needs a GPU", "f32"]);
+    assert!(ran.stderr.contains("rmae devices"), "{}", ran.stderr);
+    assert!(!place.path("run").exists());
+}
+
+#[test]
 fn a_gpu_without_enough_memory_says_need_limit_and_what_reduces_it() {
     let place = Place::new(2);
     if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {

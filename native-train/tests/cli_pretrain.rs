@@ -6,8 +6,10 @@ mod common;
 
 use std::fs;
 
-use common::{Place, png_size};
+use common::{Place, TINY, png_size};
 use rmae_core::checkpoint::read_model;
+use rmae_core::optim::LossScale;
+use rmae_train::checkpoint;
 
 #[test]
 fn a_run_leaves_metrics_pictures_checkpoints_and_its_configuration() {
@@ -81,6 +83,49 @@ fn going_on_is_bit_identical_in_mid_epoch() {
     assert_eq!(whole, halves, "killed with checkpoints {before:?}");
     let baseline = |run: &str| place.metrics(run)[59]["region_baseline_loss"].clone();
     assert_eq!(baseline("whole"), baseline("halves"));
+}
+
+/// With mixed precision: the loss scale is kept in the checkpoint, and nothing else is lost either.
+#[test]
+fn mixed_precision_trains_and_goes_on_bit_identically() {
+    let place = Place::new(6);
+    if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
+        println!("skipped: no lavapipe here, the one GPU that computes to the same bits each time");
+        return;
+    }
+    let run = |out: &str| {
+        let args = ["pretrain", "--device", "lavapipe", "--images", "images", "--precision", "mixed"];
+        place.rmae(&[&args[..], TINY, &["--checkpoint-every", "3", "--out", out, "--steps", "6"]].concat())
+    };
+    let whole = run("whole").ok();
+    assert!(whole.stderr.contains("mixed precision"), "{}", whole.stderr);
+    let resume = ["pretrain", "--device", "lavapipe", "--out", "halves", "--resume"];
+    run("halves").ok();
+    fs::remove_file(place.path("halves/checkpoint-00000006.safetensors")).unwrap();
+    place.rmae(&resume).ok();
+    assert_eq!(place.losses("whole"), place.losses("halves"));
+    let metrics = place.metrics("halves");
+    assert_eq!(metrics.len(), 6);
+    assert!(metrics.iter().all(|r| r["loss_scale"] == 65_536.0 && r["grad_norm"].is_f64()), "{metrics:?}");
+    let config = fs::read_to_string(place.path("halves/config.toml")).unwrap();
+    assert!(config.contains("precision = \"mixed\""), "{config}");
+    overflow(&place, &resume);
+}
+
+/// Goes on with a loss scale at which every gradient overflows.
+fn overflow(place: &Place, resume: &[&str]) {
+    let run = place.path("halves");
+    let mut last = checkpoint::load(&checkpoint::path_of(&run, 6)).unwrap();
+    last.state.loss_scale = Some(LossScale { factor: 2f64.powi(60), ..LossScale::default() });
+    checkpoint::save(&run, &last).unwrap();
+    let ran = place.rmae(&[resume, &["--steps", "8"]].concat()).ok();
+    assert!(ran.stderr.contains("update 7 skipped: a gradient overflowed in f16"), "{}", ran.stderr);
+    let metrics = place.metrics("halves");
+    assert_eq!(metrics.len(), 8, "skipped updates are recorded");
+    assert!(metrics[7]["grad_norm"].is_null() && metrics[7]["loss_scale"] == 2f64.powi(58), "{}", metrics[7]);
+    let after = checkpoint::load(&checkpoint::path_of(&run, 8)).unwrap();
+    assert_eq!(after.state.loss_scale.unwrap().skipped, 2);
+    assert_eq!(after.weights, last.weights);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::errors::{ADVICE, Reports, scoped};
 use super::tier::Tier;
 use crate::error::{Error, Result};
-use crate::ops::kernel::{Dispatch, Kernel, Machine};
+use crate::ops::kernel::{Dispatch, Halves, Kernel, Machine};
 
 /// Which adapter to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,11 @@ async fn ranked_adapters() -> Vec<(AdapterReport, wgpu::Adapter)> {
 
 /// An opened adapter. Clones share it.
 #[derive(Clone)]
-pub struct GpuDevice(Arc<Inner>);
+pub struct GpuDevice {
+    inner: Arc<Inner>,
+    /// Whether programs store activations as f16.
+    mixed: bool,
+}
 
 struct Inner {
     device: wgpu::Device,
@@ -128,14 +132,15 @@ struct Inner {
     report: AdapterReport,
     limits: wgpu::Limits,
     reports: Reports,
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, Halves), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
     /// What programs' kernels are for.
     machine: Mutex<Machine>,
 }
 
-/// Everything that a pipeline depends on: the kernel, and its constants with the bits of their values.
-type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
+/// Everything that a pipeline depends on: the kernel, its bindings of f16, and its constants with the bits
+/// of their values.
+type PipelineKey = (&'static str, Halves, Vec<(&'static str, u64)>);
 
 /// A compiled kernel and the layout of its bindings.
 #[derive(Clone, Debug)]
@@ -186,7 +191,28 @@ impl GpuDevice {
         let (modules, pipelines) = Default::default();
         let machine = Mutex::new(report.machine());
         #[allow(clippy::arc_with_non_send_sync, reason = "on WebAssembly, wgpu's objects stay on one thread")]
-        Ok(Self(Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, machine })))
+        let inner = Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, machine });
+        Ok(Self { inner, mixed: false })
+    }
+
+    /// The same device with mixed precision: programs that it compiles keep activations and copies of the
+    /// weights as f16 and compute in f32; weights, their gradients' sums and AdamW's moments stay f32, and
+    /// gradients are scaled by a [`LossScale`](crate::optim::LossScale) of the weights that it uploads.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where the adapter has no f16.
+    pub fn mixed(self) -> Result<Self> {
+        if !self.report().features.contains(wgpu::Features::SHADER_F16) {
+            let name = &self.report().name;
+            return Err(Error::NoAdapter(format!("{name} has no 16-bit floats; use f32 precision")));
+        }
+        Ok(Self { mixed: true, ..self })
+    }
+
+    /// Whether programs store activations as f16.
+    #[must_use]
+    pub fn is_mixed(&self) -> bool {
+        self.mixed
     }
 
     /// One line for people: name, backend and tier.
@@ -194,49 +220,50 @@ impl GpuDevice {
     pub fn describe(&self) -> String {
         let report = self.report();
         let software = if report.software { ", software" } else { "" };
-        format!("{} ({}, {} tier{software})", report.name, report.backend, report.tier.name())
+        let mixed = if self.mixed { ", mixed precision" } else { "" };
+        format!("{} ({}, {} tier{software}{mixed})", report.name, report.backend, report.tier.name())
     }
 
     /// What is known of the adapter.
     #[must_use]
     pub fn report(&self) -> &AdapterReport {
-        &self.0.report
+        &self.inner.report
     }
 
     /// What programs' kernels are for.
     pub(crate) fn machine(&self) -> Machine {
-        *self.0.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which kernels programs compiled from now on use, whatever the adapter is: tests try all.
     #[doc(hidden)]
     pub fn use_kernels_for(&self, machine: Machine) {
-        *self.0.machine.lock().unwrap_or_else(PoisonError::into_inner) = machine;
+        *self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner) = machine;
     }
 
     /// Whether both are the same opened adapter.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     pub(crate) fn gpu(&self) -> &wgpu::Device {
-        &self.0.device
+        &self.inner.device
     }
 
     pub(crate) fn queue(&self) -> &wgpu::Queue {
-        &self.0.queue
+        &self.inner.queue
     }
 
     /// Fails with what the device reported since the last call.
     pub(crate) fn check(&self) -> Result<()> {
-        self.0.reports.check()
+        self.inner.reports.check()
     }
 
     /// Runs `work` and fails with what the device objects to in it.
     pub(crate) async fn scoped<T>(
         &self, what: &str, need: u64, work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        scoped(&self.0.device, &self.0.reports, what, need, work).await
+        scoped(&self.inner.device, &self.inner.reports, what, need, work).await
     }
 
     /// A storage buffer of 4-byte elements, zeroed.
@@ -256,7 +283,8 @@ impl GpuDevice {
     }
 
     fn check_size(&self, what: &str, need_bytes: u64) -> Result<()> {
-        let limit_bytes = self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size);
+        let limit_bytes =
+            self.inner.limits.max_storage_buffer_binding_size.min(self.inner.limits.max_buffer_size);
         if need_bytes <= limit_bytes {
             return Ok(());
         }
@@ -274,16 +302,16 @@ impl GpuDevice {
         })
     }
 
-    /// The pipeline of a dispatch, compiled at most once a device.
-    pub(crate) fn pipeline(&self, dispatch: &Dispatch) -> Pipeline {
+    /// The pipeline of a dispatch with these bindings of f16, compiled at most once a device.
+    pub(crate) fn pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
         let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let key = (dispatch.kernel.name, bits);
-        let mut pipelines = self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch)).clone()
+        let key = (dispatch.kernel.name, half, bits);
+        let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch, half)).clone()
     }
 
-    fn compile_pipeline(&self, dispatch: &Dispatch) -> Pipeline {
-        let module = self.module(dispatch.kernel);
+    fn compile_pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
+        let module = self.module(dispatch.kernel, half);
         let compute = self.gpu().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(dispatch.kernel.name),
             layout: None,
@@ -300,15 +328,15 @@ impl GpuDevice {
         Pipeline { compute, layout }
     }
 
-    fn module(&self, kernel: &'static Kernel) -> wgpu::ShaderModule {
-        let mut modules = self.0.modules.lock().unwrap_or_else(PoisonError::into_inner);
+    fn module(&self, kernel: &'static Kernel, half: Halves) -> wgpu::ShaderModule {
+        let mut modules = self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let compile = || {
             self.gpu().create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+                source: wgpu::ShaderSource::Wgsl(kernel.text(half).into()),
             })
         };
-        modules.entry(kernel.name).or_insert_with(compile).clone()
+        modules.entry((kernel.name, half)).or_insert_with(compile).clone()
     }
 }
 

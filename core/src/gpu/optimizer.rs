@@ -1,10 +1,11 @@
 //! AdamW with clipping by the norm of all gradients, entirely on the device.
 
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
+use super::halves;
 use super::params::{GpuParams, Moments, Weight};
 use super::plan::{ACCUMULATE, push_uniform};
 use crate::error::Result;
-use crate::ops::kernel::{Dispatch, Kernel, Slot, fields, kernel};
+use crate::ops::kernel::{Dispatch, Halves, Kernel, Slot, fields, kernel};
 use crate::optim::{AdamW, StepReport, decays};
 
 pub(crate) static SUM_SQUARES: Kernel = kernel!("sum_squares");
@@ -61,6 +62,7 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
 #[must_use]
 pub fn sample_dispatches() -> Vec<Dispatch> {
     let mut all = dispatches(&AdamW::default(), &[&[3, 5]]);
+    all.push(halves::sample(7));
     all.push(Dispatch::elements(&ACCUMULATE, fields![7usize], &[Slot::Input(0), Slot::Output], 7));
     all
 }
@@ -68,13 +70,20 @@ pub fn sample_dispatches() -> Vec<Dispatch> {
 impl GpuParams {
     pub(crate) async fn step(&mut self, adamw: &AdamW) -> Result<StepReport> {
         let device = self.device.clone();
+        // The sums are of scaled gradients: nothing but this factor has to know it.
+        let scale = self.loss_scale.map_or(1.0, |scale| scale.factor);
+        let adamw = &AdamW { grad_scale: adamw.grad_scale / scale, ..adamw.clone() };
         let collected = self.weights.values().filter(|w| w.collected);
         let need = collected.map(|w| 8 * w.len() as u64).sum();
         let verdict = device.scoped("AdamW's moments", need, || self.submit_step(adamw)).await?;
         let bytes = device.read_buffers(&[(&verdict, VERDICT_BYTES)]).await?;
         let words: Vec<u32> =
             bytes[0].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        Ok(StepReport { grad_norm: f64::from(f32::from_bits(words[0])), applied: words[2] == 1 })
+        let applied = words[2] == 1;
+        if let Some(scale) = &mut self.loss_scale {
+            scale.update(applied);
+        }
+        Ok(StepReport { grad_norm: f64::from(f32::from_bits(words[0])), applied })
     }
 
     fn submit_step(&mut self, adamw: &AdamW) -> Result<wgpu::Buffer> {
@@ -95,6 +104,7 @@ impl GpuParams {
         }
         let Some(optimizer) = &self.optimizer else { return self.device.storage("verdict", 4) };
         optimizer.submit(&self.device, &work);
+        self.copies.outdate();
         Ok(optimizer.verdict.clone())
     }
 
@@ -129,7 +139,7 @@ impl Optimizer {
             Some(vec![&verdict, w.gradient.as_ref()?, &moments.mean, &moments.square, &w.value])
         }));
         let bind = |(i, (dispatch, buffers)): (usize, (&Dispatch, &Vec<&wgpu::Buffer>))| {
-            let pipeline = device.pipeline(dispatch);
+            let pipeline = device.pipeline(dispatch, Halves::default());
             let bytes = 4 * dispatch.params.len() as u64;
             let group = device.bind_group(&pipeline.layout, (&uniforms, i as u64, bytes), buffers);
             (pipeline, group)

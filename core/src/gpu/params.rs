@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::device::GpuDevice;
+use super::halves::Copies;
 use super::optimizer::Optimizer;
 use super::readback::reals;
 use crate::error::{Error, Result};
 use crate::exec::Tensors;
+use crate::optim::LossScale;
 use crate::tensor::HostTensor;
 
 /// Weights, gradient sums and AdamW's moments on a GPU, shared by all programs that run with them.
@@ -18,6 +20,9 @@ pub struct GpuParams {
     id: u64,
     pub(super) weights: BTreeMap<String, Weight>,
     pub(super) optimizer: Option<Optimizer>,
+    pub(super) copies: Copies,
+    /// With mixed precision: the factor on all gradients.
+    pub(super) loss_scale: Option<LossScale>,
 }
 
 /// One weight and what belongs to it.
@@ -25,6 +30,8 @@ pub struct GpuParams {
 pub(super) struct Weight {
     pub(super) shape: Vec<usize>,
     pub(super) value: wgpu::Buffer,
+    /// Its copy in f16, for programs of mixed precision.
+    pub(super) half: Option<wgpu::Buffer>,
     /// Zero wherever nothing was collected since the last step.
     pub(super) gradient: Option<wgpu::Buffer>,
     /// Whether a run added to the gradient since the last step.
@@ -57,13 +64,18 @@ impl GpuDevice {
             || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
         let weights = self.scoped("weights", need, upload).await?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(GpuParams { device: self.clone(), id, weights, optimizer: None })
+        let loss_scale = self.is_mixed().then(LossScale::default);
+        let (optimizer, copies) = Default::default();
+        Ok(GpuParams { device: self.clone(), id, weights, optimizer, copies, loss_scale })
     }
 
     fn upload_weight(&self, name: &str, tensor: &HostTensor) -> Result<(String, Weight)> {
         let value = self.upload(name, tensor)?;
         let shape = tensor.shape().to_vec();
-        Ok((name.into(), Weight { shape, value, gradient: None, collected: false, moments: None }))
+        Ok((
+            name.into(),
+            Weight { shape, value, half: None, gradient: None, collected: false, moments: None },
+        ))
     }
 
     fn upload(&self, name: &str, tensor: &HostTensor) -> Result<wgpu::Buffer> {
@@ -73,7 +85,7 @@ impl GpuDevice {
     }
 }
 
-fn problem(name: &str, problem: impl Into<String>) -> Error {
+pub(super) fn problem(name: &str, problem: impl Into<String>) -> Error {
     Error::Tensor { name: name.into(), problem: problem.into() }
 }
 
@@ -127,7 +139,24 @@ impl GpuParams {
     pub(crate) async fn gradients(&self) -> Result<Tensors> {
         let collected = self.weights.iter().filter(|(_, w)| w.collected);
         let found = collected.filter_map(|(name, w)| Some((name.clone(), w, w.gradient.as_ref()?)));
-        self.read(found.collect()).await
+        let mut sums = self.read(found.collect()).await?;
+        if let Some(LossScale { factor, .. }) = self.loss_scale {
+            for sum in sums.values_mut() {
+                let unscaled = sum.to_f32().iter().map(|g| g / factor as f32).collect();
+                *sum = HostTensor::f32(sum.shape(), unscaled)?;
+            }
+        }
+        Ok(sums)
+    }
+
+    pub(crate) fn loss_scale(&self) -> Option<LossScale> {
+        self.loss_scale
+    }
+
+    pub(crate) fn set_loss_scale(&mut self, scale: LossScale) {
+        if self.loss_scale.is_some() {
+            self.loss_scale = Some(scale);
+        }
     }
 
     pub(crate) async fn optimizer_state(&self) -> Result<Tensors> {

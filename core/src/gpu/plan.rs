@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
+use super::halves::{half_values, halves};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MemoryPlan, NodeId, Source};
-use crate::ops::kernel::{Dispatch, Kernel, Lowering, Slot, fields, kernel};
+use crate::graph::{Graph, MemoryPlan, NodeId, Source, needed_nodes, storage_roots};
+use crate::ops::kernel::{Dispatch, Halves, Kernel, Lowering, Scalar, Slot, fields, kernel};
 use crate::tensor::ElementType;
 
 pub(crate) static ACCUMULATE: Kernel = kernel!("accumulate");
@@ -21,6 +22,8 @@ pub(crate) enum Place {
     Input(usize),
     /// The i-th of [`Plan::params`].
     Param(usize),
+    /// Its copy in f16.
+    HalfParam(usize),
     /// The gradient sum of the i-th of [`Plan::params`].
     GradientSum(usize),
 }
@@ -66,12 +69,14 @@ pub(crate) struct Plan {
     /// Indices into `params` of those that get a gradient.
     pub(crate) graded: Vec<usize>,
     pub(crate) fetched: Vec<Fetched>,
-    /// Elements of each reusable buffer.
+    /// 4-byte words of each reusable buffer.
     pub(crate) slot_len: Vec<usize>,
-    /// Elements of each scratch buffer.
+    /// 4-byte words of each scratch buffer.
     pub(crate) scratch_len: Vec<usize>,
     /// The contents of the uniform buffer.
     pub(crate) uniforms: Vec<u8>,
+    /// Where in the uniform buffer the gradient stands that the backward pass begins with.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Plan {
@@ -81,8 +86,7 @@ impl Plan {
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.
         let passing: Vec<NodeId> = gradients.values().copied().collect();
-        let memory = MemoryPlan::with_passing(graph, &outputs, &passing);
-        let mut planner = Planner::new(device, graph, memory, &gradients);
+        let mut planner = Planner::new(device, graph, &outputs, &passing, &gradients)?;
         for index in 0..graph.nodes().len() {
             if planner.memory.needed[index] {
                 planner.node(index)?;
@@ -96,6 +100,17 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Names of the weights of which a copy in f16 is bound; some more than once.
+    pub(crate) fn half_params(&self) -> impl Iterator<Item = &str> {
+        let places = self.steps.iter().flat_map(|step| &step.bindings);
+        places.filter_map(|place| match place {
+            Place::HalfParam(i) => Some(self.params[*i].name.as_str()),
+            _ => None,
+        })
+    }
+}
+
 fn leaf(graph: &Graph, index: usize, name: &str) -> Leaf {
     let node = &graph.nodes()[index];
     Leaf { name: name.into(), shape: node.shape.clone(), element: node.element }
@@ -105,6 +120,10 @@ struct Planner<'a> {
     device: &'a GpuDevice,
     graph: &'a Graph,
     memory: MemoryPlan,
+    /// The dispatches of each node that is evaluated.
+    lowered: Vec<Vec<Dispatch>>,
+    /// Which nodes own something stored as f16.
+    half: Vec<bool>,
     /// The parameters whose gradient a node is.
     gradient_of: BTreeMap<usize, Vec<&'a str>>,
     /// Where inputs and parameters stand, by node.
@@ -114,8 +133,20 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(
-        device: &'a GpuDevice, graph: &'a Graph, memory: MemoryPlan, gradients: &'a BTreeMap<String, NodeId>,
-    ) -> Self {
+        device: &'a GpuDevice, graph: &'a Graph, outputs: &[NodeId], passing: &[NodeId],
+        gradients: &'a BTreeMap<String, NodeId>,
+    ) -> Result<Self> {
+        let whole = [outputs, passing].concat();
+        let needed = needed_nodes(graph, &whole);
+        let lowered = (0..needed.len())
+            .map(|index| if needed[index] { lower(device, graph, index) } else { Ok(vec![]) })
+            .collect::<Result<Vec<_>>>()?;
+        let half = match device.is_mixed() {
+            true => half_values(graph, &storage_roots(graph), &lowered, &whole),
+            false => vec![false; needed.len()],
+        };
+        let words = |index: usize, len: usize| if half[index] { len.div_ceil(2) } else { len };
+        let memory = MemoryPlan::with_lengths(graph, outputs, passing, &words);
         let mut gradient_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for (name, id) in gradients {
             gradient_of.entry(id.index()).or_default().push(name);
@@ -129,8 +160,9 @@ impl<'a> Planner<'a> {
             slot_len: memory.slot_len.clone(),
             scratch_len: vec![],
             uniforms: vec![],
+            seed: None,
         };
-        Self { device, graph, memory, gradient_of, leaves: BTreeMap::new(), plan }
+        Ok(Self { device, graph, memory, lowered, half, gradient_of, leaves: BTreeMap::new(), plan })
     }
 
     fn node(&mut self, index: usize) -> Result<()> {
@@ -140,38 +172,28 @@ impl<'a> Planner<'a> {
                 self.plan.inputs.push(leaf(self.graph, index, name));
             }
             Source::Param { name, .. } => {
-                self.leaves.insert(index, Place::Param(self.plan.params.len()));
+                let at = self.plan.params.len();
+                self.leaves
+                    .insert(index, if self.half[index] { Place::HalfParam(at) } else { Place::Param(at) });
                 self.plan.params.push(leaf(self.graph, index, name));
             }
-            Source::Op { .. } => self.op(index)?,
+            Source::Op { inputs, .. } => self.op(index, inputs),
         }
         self.accumulate(index)
     }
 
-    fn op(&mut self, index: usize) -> Result<()> {
-        let node = &self.graph.nodes()[index];
-        let Source::Op { op, inputs } = &node.source else { return Ok(()) };
-        if op.is_view() || node.is_empty() {
-            return Ok(());
-        }
-        let shapes = inputs.iter().map(|&i| self.graph.shape(i).to_vec()).collect();
-        let dispatches = op.lower(&Lowering {
-            inputs: shapes,
-            output: node.shape.clone(),
-            machine: self.device.machine(),
-        });
-        if dispatches.is_empty() {
-            let problem =
-                "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
-            return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
-        }
+    fn op(&mut self, index: usize, inputs: &[NodeId]) {
         let (flops, bytes) = self.graph.node_cost(NodeId(index as u32));
+        let dispatches = std::mem::take(&mut self.lowered[index]);
         let share = dispatches.len() as u64;
         for dispatch in &dispatches {
             let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
-            self.push(dispatch, bindings, (flops / share, bytes / share));
+            let half = halves(self.graph, &self.memory.root, &self.half, index, dispatch);
+            if self.graph.seed() == Some(NodeId(index as u32)) {
+                self.plan.seed = real_field(dispatch).map(|at| self.plan.uniforms.len() as u64 + at);
+            }
+            self.push(dispatch, half, bindings, (flops / share, bytes / share));
         }
-        Ok(())
     }
 
     fn bind(&mut self, slot: Slot, inputs: &[NodeId], output: usize) -> Place {
@@ -210,6 +232,7 @@ impl<'a> Planner<'a> {
             let bindings = vec![self.place(index), Place::GradientSum(param)];
             self.push(
                 &Dispatch::elements(&ACCUMULATE, fields![len], &[], len),
+                Halves::default(),
                 bindings,
                 (len as u64, 12 * len as u64),
             );
@@ -218,10 +241,10 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn push(&mut self, dispatch: &Dispatch, bindings: Vec<Place>, (flops, bytes): (u64, u64)) {
+    fn push(&mut self, dispatch: &Dispatch, half: Halves, bindings: Vec<Place>, (flops, bytes): (u64, u64)) {
         let uniform = push_uniform(&mut self.plan.uniforms, dispatch);
         self.plan.steps.push(Step {
-            pipeline: self.device.pipeline(dispatch),
+            pipeline: self.device.pipeline(dispatch, half),
             uniform,
             uniform_bytes: 4 * dispatch.params.len() as u64,
             bindings,
@@ -231,6 +254,29 @@ impl<'a> Planner<'a> {
             kernel: dispatch.kernel.name,
         });
     }
+}
+
+/// The dispatches of a node: none for one that is stored or another's view.
+fn lower(device: &GpuDevice, graph: &Graph, index: usize) -> Result<Vec<Dispatch>> {
+    let node = &graph.nodes()[index];
+    let Source::Op { op, inputs } = &node.source else { return Ok(vec![]) };
+    if op.is_view() || node.is_empty() {
+        return Ok(vec![]);
+    }
+    let shapes = inputs.iter().map(|&i| graph.shape(i).to_vec()).collect();
+    let machine = device.machine();
+    let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone(), machine });
+    if dispatches.is_empty() {
+        let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
+        return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));
+    }
+    Ok(dispatches)
+}
+
+/// Where in its `Params` a dispatch has its first real number, in bytes.
+fn real_field(dispatch: &Dispatch) -> Option<u64> {
+    let field = dispatch.params.iter().position(|p| matches!(p, Scalar::F32(_)));
+    field.map(|at| 4 * at as u64)
 }
 
 fn unknown_parameter(name: &str) -> Error {

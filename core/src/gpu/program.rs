@@ -3,7 +3,8 @@
 use super::device::{GpuDevice, UNIFORM_RANGE};
 use super::params::GpuParams;
 use super::plan::{Leaf, Place, Plan, Step};
-use super::profile::{Profiler, dispatch};
+use super::profile::Profiler;
+pub(super) use super::profile::dispatch;
 use super::readback::reals;
 use crate::cpu::Profile;
 use crate::error::{Error, Result};
@@ -22,6 +23,8 @@ pub struct GpuProgram {
     inputs: Vec<wgpu::Buffer>,
     /// Bind groups of all steps for the parameters that were used last.
     bound: Option<(u64, Vec<wgpu::BindGroup>)>,
+    /// The gradient that the backward pass begins with, as it stands in the uniforms.
+    seed: f32,
     profiler: Option<Profiler>,
 }
 
@@ -48,7 +51,7 @@ impl GpuProgram {
             plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
         let uniforms = device.uniforms(plan.steps.len());
         device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
-        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None, profiler: None })
+        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None, seed: 1.0, profiler: None })
     }
 
     /// Bytes of all buffers of its own: activations, scratch and inputs.
@@ -94,6 +97,8 @@ impl GpuProgram {
             params.collect_gradient(&self.plan.params[i].name)?;
         }
         self.bind(params)?;
+        params.refresh_halves();
+        self.write_seed(params.loss_scale().map_or(1.0, |scale| scale.factor as f32));
         let Some((_, groups)) = &self.bound else { return Ok(()) };
         let mut first = 0;
         while first < self.plan.steps.len() {
@@ -108,6 +113,16 @@ impl GpuProgram {
         Ok(())
     }
 
+    /// The factor on all gradients of a run.
+    fn write_seed(&mut self, seed: f32) {
+        if let Some(at) = self.plan.seed
+            && self.seed != seed
+        {
+            self.device.queue().write_buffer(&self.uniforms, at, &seed.to_le_bytes());
+            self.seed = seed;
+        }
+    }
+
     fn submit_steps(&self, steps: &[Step], groups: &[wgpu::BindGroup]) {
         let gpu = self.device.gpu();
         let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -120,13 +135,15 @@ impl GpuProgram {
     }
 
     /// Makes the bind groups for these parameters, unless they are there.
-    fn bind(&mut self, params: &GpuParams) -> Result<()> {
+    fn bind(&mut self, params: &mut GpuParams) -> Result<()> {
         if self.bound.as_ref().is_some_and(|(id, _)| *id == params.id()) {
             return Ok(());
         }
         for leaf in &self.plan.params {
             params.check(&leaf.name, &leaf.shape)?;
         }
+        params.make_halves(self.plan.half_params())?;
+        let params = &*params;
         let groups =
             self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
         self.bound = Some((params.id(), groups));
@@ -149,6 +166,7 @@ impl GpuProgram {
             Place::Scratch(i) => self.scratch.get(i).ok_or_else(lost),
             Place::Input(i) => self.inputs.get(i).ok_or_else(lost),
             Place::Param(i) => params.weight(&self.plan.params[i].name),
+            Place::HalfParam(i) => params.half(&self.plan.params[i].name),
             Place::GradientSum(i) => params.gradient(&self.plan.params[i].name),
         }
     }

@@ -35,10 +35,11 @@ impl Tier {
     }
 
     /// The features to ask for, of those that are offered: subgroups, with which adapters that compute
-    /// on the processor multiply matrices, and the clock for profiles. All else is plain WebGPU.
+    /// on the processor multiply matrices, f16 for mixed precision, and the clock for profiles. All else is
+    /// plain WebGPU.
     #[must_use]
     pub fn features(self, offered: Features) -> Features {
-        offered & (Features::SUBGROUP | Features::TIMESTAMP_QUERY)
+        offered & (Features::SUBGROUP | Features::SHADER_F16 | Features::TIMESTAMP_QUERY)
     }
 
     /// Its name in print-outs.

@@ -30,9 +30,9 @@ pub fn gradient(graph: &mut Graph, loss: NodeId, recompute: Recompute) -> Result
         return Err(Error::Shape { op: "gradient", at: graph.node(loss).scope.clone(), shapes, problem });
     }
     let mut pass = Backward::new(graph, loss, recompute);
-    pass.run(graph, loss)?;
+    let seed = pass.run(graph, loss)?;
     let gradients = pass.parameter_gradients(graph);
-    graph.set_gradients(gradients);
+    graph.set_gradients(seed, gradients);
     graph.set_scope(String::new());
     Ok(())
 }
@@ -58,7 +58,8 @@ impl Backward {
         Self { depends, kept, clones: HashMap::new(), grads: HashMap::new() }
     }
 
-    fn run(&mut self, graph: &mut Graph, loss: NodeId) -> Result<()> {
+    /// Appends all backward ops; the gradient that they begin with.
+    fn run(&mut self, graph: &mut Graph, loss: NodeId) -> Result<NodeId> {
         graph.set_scope("grad".into());
         let seed = graph.apply(Fill { shape: graph.shape(loss).to_vec(), value: 1.0 }, &[])?;
         self.grads.insert(loss, seed);
@@ -68,7 +69,7 @@ impl Backward {
                 self.step(graph, id, grad)?;
             }
         }
-        Ok(())
+        Ok(seed)
     }
 
     /// Sends the gradient of one node on to its inputs.
@@ -117,7 +118,7 @@ impl Backward {
         }
         let Source::Op { op, inputs } = graph.node(id).source.clone() else { return Ok(id) };
         let inputs = inputs.iter().map(|&i| self.resolve(graph, i)).collect::<Result<Vec<_>>>()?;
-        let copy = graph.apply_arc(op, &inputs)?;
+        let copy = graph.apply_shared(op, &inputs)?;
         self.clones.insert(id, copy);
         Ok(copy)
     }

@@ -50,6 +50,15 @@ impl MemoryPlan {
     /// consumed as soon as they are computed (gradients that are added to their sums).
     #[must_use]
     pub fn with_passing(graph: &Graph, results: &[NodeId], passing: &[NodeId]) -> Self {
+        Self::with_lengths(graph, results, passing, &|_, len| len)
+    }
+
+    /// The same, where `length` tells what a value of so many elements takes, by the node that owns it:
+    /// all lengths of the plan are in its unit.
+    #[must_use]
+    pub fn with_lengths(
+        graph: &Graph, results: &[NodeId], passing: &[NodeId], length: &dyn Fn(usize, usize) -> usize,
+    ) -> Self {
         let needed = needed_nodes(graph, &[results, passing].concat());
         let root = storage_roots(graph);
         let last_use = last_uses(graph, results, &needed, &root);
@@ -61,7 +70,7 @@ impl MemoryPlan {
             peak_elements: 0,
             needed,
         };
-        plan.assign(graph);
+        plan.assign(graph, length);
         plan
     }
 
@@ -71,21 +80,22 @@ impl MemoryPlan {
         self.slot_len.iter().sum()
     }
 
-    fn assign(&mut self, graph: &Graph) {
+    fn assign(&mut self, graph: &Graph, length: &dyn Fn(usize, usize) -> usize) {
+        let length = |index: usize| length(index, graph.nodes()[index].len());
         let dying = self.dying_at();
         let mut free: Vec<usize> = vec![];
         let mut alive = 0;
         for (index, node) in graph.nodes().iter().enumerate() {
             let owns = self.needed[index] && self.root[index] == index && node.op().is_some();
             if owns {
-                self.slot[index] = Some(self.take(&mut free, node.len()));
-                alive += node.len();
+                self.slot[index] = Some(self.take(&mut free, length(index)));
+                alive += length(index);
                 self.peak_elements = self.peak_elements.max(alive);
             }
             for &dead in &dying[index] {
                 if let Some(slot) = self.slot[dead] {
                     free.push(slot);
-                    alive -= graph.nodes()[dead].len();
+                    alive -= length(dead);
                 }
             }
         }
@@ -120,7 +130,8 @@ impl MemoryPlan {
     }
 }
 
-fn storage_roots(graph: &Graph) -> Vec<usize> {
+/// For each node the one whose storage it shares: itself, unless it is a reshaped view.
+pub(crate) fn storage_roots(graph: &Graph) -> Vec<usize> {
     let mut root: Vec<usize> = (0..graph.nodes().len()).collect();
     for (index, node) in graph.nodes().iter().enumerate() {
         if let Source::Op { op, inputs } = &node.source

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "training")]
 pub use gradient::{Recompute, gradient};
+#[cfg(feature = "gpu")]
+pub(crate) use memory::storage_roots;
 pub use memory::{MemoryPlan, needed_nodes};
 pub use print::Cost;
 
@@ -109,6 +111,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: BTreeMap<String, NodeId>,
     gradients: BTreeMap<String, NodeId>,
+    seed: Option<NodeId>,
     scope: String,
     segment: Option<u32>,
     segments: u32,
@@ -211,10 +214,14 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`] when the shapes or types of the inputs do not fit it.
     pub fn apply(&mut self, op: impl Op + 'static, inputs: &[NodeId]) -> Result<NodeId> {
-        self.apply_arc(Arc::new(op), inputs)
+        self.apply_shared(Arc::new(op), inputs)
     }
 
-    pub(crate) fn apply_arc(&mut self, op: Arc<dyn Op>, inputs: &[NodeId]) -> Result<NodeId> {
+    /// Adds an op that other graphs or nodes have as well.
+    ///
+    /// # Errors
+    /// As [`Graph::apply`].
+    pub fn apply_shared(&mut self, op: Arc<dyn Op>, inputs: &[NodeId]) -> Result<NodeId> {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&i| self.shape(i)).collect();
         let checked = self.check_elements(op.as_ref(), inputs).and_then(|()| op.infer(&shapes));
         let shape = checked.map_err(|problem| Error::Shape {
@@ -284,7 +291,14 @@ impl Graph {
         self.segment = None;
     }
 
-    pub(crate) fn set_gradients(&mut self, gradients: BTreeMap<String, NodeId>) {
+    pub(crate) fn set_gradients(&mut self, seed: NodeId, gradients: BTreeMap<String, NodeId>) {
+        self.seed = Some(seed);
         self.gradients = gradients;
+    }
+
+    /// The gradient of the loss with respect to itself, 1, with which the backward pass begins.
+    #[must_use]
+    pub fn seed(&self) -> Option<NodeId> {
+        self.seed
     }
 }

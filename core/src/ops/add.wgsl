@@ -7,9 +7,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<S1>;
+@group(0) @binding(2) var<storage, read> b: array<S2>;
+@group(0) @binding(3) var<storage, read_write> y: array<S3>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -22,6 +22,6 @@ fn main(
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
     if (i < params.len) {
         let outer = i / (params.n * params.inner);
-        y[i] = a[i] + b[outer * params.inner + i % params.inner];
+        y[i] = S3(f32(a[i]) + f32(b[outer * params.inner + i % params.inner]));
     }
 }

@@ -25,9 +25,9 @@ const ROWS: u32 = 64u;
 const MAX_VECS: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> kv: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [batch, q_len, heads * head_dim]
+@group(0) @binding(1) var<storage, read> q: array<S1>;
+@group(0) @binding(2) var<storage, read> kv: array<S2>;
+@group(0) @binding(3) var<storage, read_write> out: array<S3>; // [batch, q_len, heads * head_dim]
 
 var<workgroup> k_tile: array<vec4<f32>, TILE * VECS>;
 var<workgroup> v_tile: array<vec4<f32>, TILE * VECS>;
@@ -37,7 +37,7 @@ fn load_q(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = q[start + c + i];
+            v[i] = f32(q[start + c + i]);
         }
     }
     return v;
@@ -48,7 +48,7 @@ fn load_kv(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = kv[start + c + i];
+            v[i] = f32(kv[start + c + i]);
         }
     }
     return v;
@@ -134,6 +134,6 @@ fn main(
     }
     let start = (place.n * params.q_len + row) * params.heads * params.head_dim + place.head * params.head_dim;
     for (var c = 0u; c < params.head_dim; c++) {
-        out[start + c] = acc[c / 4u][c % 4u] / total;
+        out[start + c] = S3(acc[c / 4u][c % 4u] / total);
     }
 }

@@ -26,11 +26,11 @@ const ROWS: u32 = 64u;
 const MAX_VECS: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> kv: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>; // [batch, q_len, heads * head_dim]
+@group(0) @binding(1) var<storage, read> q: array<S1>;
+@group(0) @binding(2) var<storage, read> kv: array<S2>;
+@group(0) @binding(3) var<storage, read> dy: array<S3>; // [batch, q_len, heads * head_dim]
 @group(0) @binding(4) var<storage, read> stats: array<f32>; // (lse, delta) at [batch, heads, q_len]
-@group(0) @binding(5) var<storage, read_write> grad: array<f32>; // shape of the tensor of kv
+@group(0) @binding(5) var<storage, read_write> grad: array<S5>; // shape of the tensor of kv
 
 var<workgroup> q_tile: array<vec4<f32>, TILE * VECS>;
 var<workgroup> dy_tile: array<vec4<f32>, TILE * VECS>;
@@ -40,7 +40,7 @@ fn load_q(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = q[start + c + i];
+            v[i] = f32(q[start + c + i]);
         }
     }
     return v;
@@ -51,7 +51,7 @@ fn load_kv(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = kv[start + c + i];
+            v[i] = f32(kv[start + c + i]);
         }
     }
     return v;
@@ -62,7 +62,7 @@ fn load_dy(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = dy[start + c + i];
+            v[i] = f32(dy[start + c + i]);
         }
     }
     return v;
@@ -143,6 +143,6 @@ fn main(
     }
     let start = (place.n * params.kv_len + row) * params.kv_stride + params.k_offset + place.head * params.head_dim;
     for (var c = 0u; c < params.head_dim; c++) {
-        grad[start + c] = dk[c / 4u][c % 4u];
+        grad[start + c] = S5(dk[c / 4u][c % 4u]);
     }
 }

@@ -26,9 +26,9 @@ const ROWS: u32 = 64u;
 const MAX_VECS: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> kv: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>; // [batch, q_len, heads * head_dim]
+@group(0) @binding(1) var<storage, read> q: array<S1>;
+@group(0) @binding(2) var<storage, read> kv: array<S2>;
+@group(0) @binding(3) var<storage, read> dy: array<S3>; // [batch, q_len, heads * head_dim]
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>; // (lse, delta) at [batch, heads, q_len]
 
 var<workgroup> k_tile: array<vec4<f32>, TILE * VECS>;
@@ -39,7 +39,7 @@ fn load_q(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = q[start + c + i];
+            v[i] = f32(q[start + c + i]);
         }
     }
     return v;
@@ -50,7 +50,7 @@ fn load_kv(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = kv[start + c + i];
+            v[i] = f32(kv[start + c + i]);
         }
     }
     return v;
@@ -61,7 +61,7 @@ fn load_dy(start: u32, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if (c + i < params.head_dim) {
-            v[i] = dy[start + c + i];
+            v[i] = f32(dy[start + c + i]);
         }
     }
     return v;

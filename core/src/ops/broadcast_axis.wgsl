@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read_write> y: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -22,6 +22,6 @@ fn main(
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
     if (i < params.len) {
         let outer = i / (params.n * params.inner);
-        y[i] = params.scale * x[outer * params.inner + i % params.inner];
+        y[i] = S2(params.scale * f32(x[outer * params.inner + i % params.inner]));
     }
 }

@@ -12,9 +12,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<S3>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -35,5 +35,5 @@ fn main(
     if (j >= params.cls) {
         token = params.cls + ids[n / params.groups * params.patches + j - params.cls];
     }
-    out[i] = x[n * params.image_stride + token * params.dim + d];
+    out[i] = S3(f32(x[n * params.image_stride + token * params.dim + d]));
 }

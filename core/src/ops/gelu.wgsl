@@ -5,8 +5,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read_write> y: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 const SQRT_HALF: f32 = 0.70710678;
@@ -49,7 +49,7 @@ fn main(
 ) {
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
     if (i < params.len) {
-        let v = x[i];
-        y[i] = v * (0.5 + 0.5 * erf(v * SQRT_HALF));
+        let v = f32(x[i]);
+        y[i] = S2(v * (0.5 + 0.5 * erf(v * SQRT_HALF)));
     }
 }

@@ -5,9 +5,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read> dy: array<S2>;
+@group(0) @binding(3) var<storage, read_write> dx: array<S3>;
 
 const WORKGROUP: u32 = 256u;
 const SQRT_HALF: f32 = 0.70710678;
@@ -51,9 +51,9 @@ fn main(
 ) {
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
     if (i < params.len) {
-        let v = x[i];
+        let v = f32(x[i]);
         let cdf = 0.5 + 0.5 * erf(v * SQRT_HALF);
         let pdf = INV_SQRT_2PI * exp(-0.5 * v * v);
-        dx[i] = dy[i] * (cdf + v * pdf);
+        dx[i] = S3(f32(dy[i]) * (cdf + v * pdf));
     }
 }

@@ -3,13 +3,58 @@
 /// A compute shader: one WGSL file with one entry point `main`.
 ///
 /// Binding 0 of group 0 is the uniform `Params`; bindings 1, 2, … are storage buffers in the order
-/// of [`Dispatch::bindings`].
+/// of [`Dispatch::bindings`]. Elements of type `S1`, `S2`, … may be stored as f32 or as f16, whichever
+/// [`Kernel::text`] is asked for; all arithmetic is in f32.
 #[derive(Debug)]
 pub struct Kernel {
     /// Its name, that of the file without `.wgsl`.
     pub name: &'static str,
-    /// Its text.
+    /// What stands in its file.
     pub source: &'static str,
+}
+
+impl Kernel {
+    /// Whether the elements of a storage binding, counted from 1, may be f16.
+    #[must_use]
+    pub fn takes_half(&self, binding: usize) -> bool {
+        self.source.contains(&format!("<S{binding}>"))
+    }
+
+    /// The whole shader, whose elements are f16 in the bindings of `half`.
+    #[must_use]
+    pub fn text(&self, half: Halves) -> String {
+        let extension = if half.any() { "enable f16;\n" } else { "" };
+        let typed = (1..=MAX_BINDINGS).filter(|&binding| self.takes_half(binding));
+        let alias = |at| format!("alias S{at} = {};\n", if half.has(at) { "f16" } else { "f32" });
+        format!("{extension}{}{}", typed.map(alias).collect::<String>(), self.source)
+    }
+}
+
+/// Most storage buffers of a kernel: what every WebGPU device binds.
+pub const MAX_BINDINGS: usize = 8;
+
+/// The storage bindings of a kernel, counted from 1, whose elements are f16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Halves(u16);
+
+impl Halves {
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, binding: usize) -> Self {
+        Self(self.0 | 1 << binding)
+    }
+
+    /// Whether a binding is one of them.
+    #[must_use]
+    pub fn has(self, binding: usize) -> bool {
+        self.0 >> binding & 1 == 1
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.0 != 0
+    }
 }
 
 /// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller.
@@ -228,6 +273,18 @@ mod tests {
             assert!(x as usize * y as usize >= groups);
             assert!((x as usize - 1) * (y as usize) < groups);
         }
+    }
+
+    #[test]
+    fn a_text_says_how_each_binding_is_stored() {
+        let kernel = Kernel { name: "k", source: "var<storage> x: array<S1>; array<vec4<S3>>; array<f32>" };
+        assert!(kernel.takes_half(1) && !kernel.takes_half(2) && kernel.takes_half(3));
+        assert_eq!(
+            kernel.text(Halves::default()),
+            format!("alias S1 = f32;\nalias S3 = f32;\n{}", kernel.source)
+        );
+        let half = kernel.text(Halves::default().with(3));
+        assert_eq!(half, format!("enable f16;\nalias S1 = f32;\nalias S3 = f16;\n{}", kernel.source));
     }
 
     #[test]

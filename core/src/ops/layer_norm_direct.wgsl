@@ -8,10 +8,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
 @group(0) @binding(3) var<storage, read> beta: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<S4>;
 
 const WORKGROUP: u32 = 16u;
 
@@ -28,16 +28,16 @@ fn main(
     let start = row * params.cols;
     var sum = 0.0;
     for (var i = 0u; i < params.cols; i++) {
-        sum += x[start + i];
+        sum += f32(x[start + i]);
     }
     let mean = sum / f32(params.cols);
     var squares = 0.0;
     for (var i = 0u; i < params.cols; i++) {
-        let d = x[start + i] - mean;
+        let d = f32(x[start + i]) - mean;
         squares += d * d;
     }
     let rstd = 1.0 / sqrt(squares / f32(params.cols) + params.eps);
     for (var i = 0u; i < params.cols; i++) {
-        y[start + i] = (x[start + i] - mean) * rstd * gamma[i] + beta[i];
+        y[start + i] = S4((f32(x[start + i]) - mean) * rstd * gamma[i] + beta[i]);
     }
 }

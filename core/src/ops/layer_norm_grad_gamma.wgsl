@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read> dy: array<S2>;
 @group(0) @binding(3) var<storage, read> stats: array<f32>; // (mean, rstd) of each row
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;
 
@@ -30,8 +30,8 @@ fn main(
     let end = min(params.rows, begin + params.chunk);
     var sum = 0.0;
     for (var r = begin; r < end; r++) {
-        let xhat = (x[r * params.cols + i] - stats[2u * r]) * stats[2u * r + 1u];
-        sum += dy[r * params.cols + i] * xhat;
+        let xhat = (f32(x[r * params.cols + i]) - stats[2u * r]) * stats[2u * r + 1u];
+        sum += f32(dy[r * params.cols + i]) * xhat;
     }
     sums[index] = sum;
 }

@@ -8,10 +8,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<S3>;
+@group(0) @binding(4) var<storage, read_write> dx: array<S4>;
 
 const WORKGROUP: u32 = 64u;
 
@@ -45,23 +45,23 @@ fn main(
     let cols = f32(params.cols);
     var sum = 0.0;
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        sum += x[start + i];
+        sum += f32(x[start + i]);
     }
     let mean = sum_over_workgroup(lane, vec2<f32>(sum, 0.0)).x / cols;
     var squares = 0.0;
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        let d = x[start + i] - mean;
+        let d = f32(x[start + i]) - mean;
         squares += d * d;
     }
     let rstd = 1.0 / sqrt(sum_over_workgroup(lane, vec2<f32>(squares, 0.0)).x / cols + params.eps);
     var sums = vec2<f32>();
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        let g = dy[start + i] * gamma[i];
-        sums += vec2<f32>(g, g * (x[start + i] - mean) * rstd);
+        let g = f32(dy[start + i]) * gamma[i];
+        sums += vec2<f32>(g, g * (f32(x[start + i]) - mean) * rstd);
     }
     let means = sum_over_workgroup(lane, sums) / cols;
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        let xhat = (x[start + i] - mean) * rstd;
-        dx[start + i] = rstd * (dy[start + i] * gamma[i] - means.x - xhat * means.y);
+        let xhat = (f32(x[start + i]) - mean) * rstd;
+        dx[start + i] = S4(rstd * (f32(dy[start + i]) * gamma[i] - means.x - xhat * means.y));
     }
 }

@@ -7,7 +7,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read_write> stats: array<f32>;
 
 const WORKGROUP: u32 = 64u;
@@ -41,12 +41,12 @@ fn main(
     let start = row * params.cols;
     var sum = 0.0;
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        sum += x[start + i];
+        sum += f32(x[start + i]);
     }
     let mean = sum_over_workgroup(lane, sum) / f32(params.cols);
     var squares = 0.0;
     for (var i = lane; i < params.cols; i += WORKGROUP) {
-        let d = x[start + i] - mean;
+        let d = f32(x[start + i]) - mean;
         squares += d * d;
     }
     let variance = sum_over_workgroup(lane, squares) / f32(params.cols);

@@ -7,7 +7,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> pred: array<f32>;
+@group(0) @binding(1) var<storage, read> pred: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read> restore: array<u32>; // [B, L]
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;
@@ -42,7 +42,7 @@ fn main(
     var sum = 0.0;
     if (restore[row] >= params.visible) {
         for (var i = lane; i < params.cols; i += WORKGROUP) {
-            let d = pred[row * params.cols + i] - label[row * params.cols + i];
+            let d = f32(pred[row * params.cols + i]) - label[row * params.cols + i];
             sum += d * d;
         }
     }

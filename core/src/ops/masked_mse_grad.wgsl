@@ -8,11 +8,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> pred: array<f32>;
+@group(0) @binding(1) var<storage, read> pred: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read> restore: array<u32>; // [B, L]
 @group(0) @binding(4) var<storage, read> dloss: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dpred: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dpred: array<S5>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -28,7 +28,7 @@ fn main(
     }
     var grad = 0.0;
     if (restore[i / params.cols] >= params.visible) {
-        grad = dloss[0] * params.factor * (pred[i] - label[i]);
+        grad = dloss[0] * params.factor * (f32(pred[i]) - label[i]);
     }
-    dpred[i] = grad;
+    dpred[i] = S5(grad);
 }

@@ -17,10 +17,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<S1>;
+@group(0) @binding(2) var<storage, read> b: array<S2>;
+@group(0) @binding(3) var<storage, read> bias: array<S3>;
+@group(0) @binding(4) var<storage, read_write> c: array<S4>;
 
 const TILE: u32 = 64u; // rows and columns of C in a workgroup
 const STEP: u32 = 16u; // depth of K loaded at a time
@@ -36,9 +36,9 @@ fn load_a(row: u32, k: u32, k_end: u32) -> f32 {
         return 0.0;
     }
     if (TRANS_A) {
-        return a[k * params.m + row];
+        return f32(a[k * params.m + row]);
     }
-    return a[row * params.k + k];
+    return f32(a[row * params.k + k]);
 }
 
 fn load_b(k: u32, col: u32, k_end: u32) -> f32 {
@@ -46,9 +46,9 @@ fn load_b(k: u32, col: u32, k_end: u32) -> f32 {
         return 0.0;
     }
     if (TRANS_B) {
-        return b[col * params.k + k];
+        return f32(b[col * params.k + k]);
     }
-    return b[k * params.n + col];
+    return f32(b[k * params.n + col]);
 }
 
 // Which (k, group of four) of a tile is the i-th to load, so that neighbours read neighbouring memory.
@@ -98,9 +98,9 @@ fn store(row: u32, col: u32, base: u32, sums: vec4<f32>) {
         if (col + j < params.n) {
             var y = sums[j];
             if (HAS_BIAS) {
-                y += bias[col + j];
+                y += f32(bias[col + j]);
             }
-            c[at + j] = y;
+            c[at + j] = S4(y);
         }
     }
 }

@@ -34,10 +34,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<S1>;
+@group(0) @binding(2) var<storage, read> b: array<S2>;
+@group(0) @binding(3) var<storage, read> bias: array<S3>;
+@group(0) @binding(4) var<storage, read_write> c: array<S4>;
 
 const LANES: u32 = 16u;
 const ROWS: u32 = 8u;
@@ -56,7 +56,7 @@ fn starts_of_columns(col: u32) -> vec4<u32> {
 }
 
 fn load_b(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+    return vec4<f32>(f32(b[at.x]), f32(b[at.y]), f32(b[at.z]), f32(b[at.w]));
 }
 
 fn store_four(start: u32, col: u32, sums: vec4<f32>) {
@@ -65,9 +65,9 @@ fn store_four(start: u32, col: u32, sums: vec4<f32>) {
         if (column < params.n) {
             var y = params.scale * sums[j];
             if (HAS_BIAS) {
-                y += bias[column];
+                y += f32(bias[column]);
             }
-            c[start + column] = y;
+            c[start + column] = S4(y);
         }
     }
 }
@@ -114,28 +114,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let left = load_b(at_b0 + step);
         let right = load_b(at_b4 + step);
         let along = k * step_a;
-        let a0 = a[at_a0.x + along];
+        let a0 = f32(a[at_a0.x + along]);
         left0 += a0 * left;
         right0 += a0 * right;
-        let a1 = a[at_a0.y + along];
+        let a1 = f32(a[at_a0.y + along]);
         left1 += a1 * left;
         right1 += a1 * right;
-        let a2 = a[at_a0.z + along];
+        let a2 = f32(a[at_a0.z + along]);
         left2 += a2 * left;
         right2 += a2 * right;
-        let a3 = a[at_a0.w + along];
+        let a3 = f32(a[at_a0.w + along]);
         left3 += a3 * left;
         right3 += a3 * right;
-        let a4 = a[at_a4.x + along];
+        let a4 = f32(a[at_a4.x + along]);
         left4 += a4 * left;
         right4 += a4 * right;
-        let a5 = a[at_a4.y + along];
+        let a5 = f32(a[at_a4.y + along]);
         left5 += a5 * left;
         right5 += a5 * right;
-        let a6 = a[at_a4.z + along];
+        let a6 = f32(a[at_a4.z + along]);
         left6 += a6 * left;
         right6 += a6 * right;
-        let a7 = a[at_a4.w + along];
+        let a7 = f32(a[at_a4.w + along]);
         left7 += a7 * left;
         right7 += a7 * right;
     }

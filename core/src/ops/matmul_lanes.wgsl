@@ -37,10 +37,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<S1>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<S2>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<S3>>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<S4>>;
 
 const ROWS: u32 = 32u;
 
@@ -50,11 +50,11 @@ fn four(i: u32, last: u32) -> vec4<u32> {
 }
 
 fn load_a_at(at: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(a[at.x], a[at.y], a[at.z], a[at.w]);
+    return mat4x4<f32>(vec4<f32>(a[at.x]), vec4<f32>(a[at.y]), vec4<f32>(a[at.z]), vec4<f32>(a[at.w]));
 }
 
 fn load_b_at(at: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+    return mat4x4<f32>(vec4<f32>(b[at.x]), vec4<f32>(b[at.y]), vec4<f32>(b[at.z]), vec4<f32>(b[at.w]));
 }
 
 // The block of A of four rows and four k: column r is row r. Elements past the last k are zeros.
@@ -101,7 +101,7 @@ fn of_lane(x: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
 // The bias of four columns, or zeros.
 fn bias_of(col: u32) -> vec4<f32> {
     if (params.has_bias != 0u && col < params.n) {
-        return bias[col / 4u];
+        return vec4<f32>(bias[col / 4u]);
     }
     return vec4<f32>();
 }
@@ -110,16 +110,16 @@ fn bias_of(col: u32) -> vec4<f32> {
 fn store_block(row: u32, at: u32, block: mat4x4<f32>, plus: vec4<f32>) {
     let step = params.c_row / 4u;
     if (row < params.m) {
-        c[at] = params.scale * block[0] + plus;
+        c[at] = vec4<S4>(params.scale * block[0] + plus);
     }
     if (row + 1u < params.m) {
-        c[at + step] = params.scale * block[1] + plus;
+        c[at + step] = vec4<S4>(params.scale * block[1] + plus);
     }
     if (row + 2u < params.m) {
-        c[at + 2u * step] = params.scale * block[2] + plus;
+        c[at + 2u * step] = vec4<S4>(params.scale * block[2] + plus);
     }
     if (row + 3u < params.m) {
-        c[at + 3u * step] = params.scale * block[3] + plus;
+        c[at + 3u * step] = vec4<S4>(params.scale * block[3] + plus);
     }
 }
 

@@ -8,9 +8,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> m: array<f32>;
-@group(0) @binding(3) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<S1>;
+@group(0) @binding(2) var<storage, read> m: array<S2>;
+@group(0) @binding(3) var<storage, read_write> x: array<S3>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -28,5 +28,5 @@ fn main(
     let l = i / params.dim % params.tokens;
     let bk = i / params.dim / params.tokens;
     let b = bk / params.queries;
-    x[i] = q[bk * params.dim + d] + m[(b * params.tokens + l) * params.dim + d];
+    x[i] = S3(f32(q[bk * params.dim + d]) + f32(m[(b * params.tokens + l) * params.dim + d]));
 }

@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> image: array<f32>;
-@group(0) @binding(2) var<storage, read_write> patches: array<f32>;
+@group(0) @binding(2) var<storage, read_write> patches: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -42,5 +42,5 @@ fn main(
     }
     let row = l / across * p + pixel / p;
     let col = l % across * p + pixel % p;
-    patches[i] = image[((n * params.channels + c) * params.height + row) * params.width + col] - params.subtract;
+    patches[i] = S2(image[((n * params.channels + c) * params.height + row) * params.width + col] - params.subtract);
 }

@@ -7,9 +7,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> token: array<f32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> token: array<S1>;
+@group(0) @binding(2) var<storage, read> x: array<S2>;
+@group(0) @binding(3) var<storage, read_write> out: array<S3>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -27,8 +27,8 @@ fn main(
     let t = i / params.dim % params.tokens;
     let n = i / params.dim / params.tokens;
     if (t == 0u) {
-        out[i] = token[d];
+        out[i] = S3(f32(token[d]));
     } else {
-        out[i] = x[(n * (params.tokens - 1u) + t - 1u) * params.dim + d];
+        out[i] = S3(f32(x[(n * (params.tokens - 1u) + t - 1u) * params.dim + d]));
     }
 }

@@ -11,7 +11,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read> restore: array<u32>; // [B, L]
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;
@@ -55,7 +55,7 @@ fn main(
     var sum = 0.0;
     if (restore[image * params.patches + row % params.patches] >= params.visible) {
         for (var i = lane; i < params.cols; i += WORKGROUP) {
-            let x = logits[row * params.cols + i];
+            let x = f32(logits[row * params.cols + i]);
             let t = label[row * params.cols + i];
             let weight = select(1.0, params.background_weight, t == 0.0);
             sum += weight * (max(x, 0.0) - x * t + log1p(exp(-abs(x))));

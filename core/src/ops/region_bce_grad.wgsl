@@ -11,11 +11,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read> restore: array<u32>; // [B, L]
 @group(0) @binding(4) var<storage, read> dloss: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dlogits: array<S5>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -41,7 +41,7 @@ fn main(
     if (restore[image * params.patches + row % params.patches] >= params.visible) {
         let t = label[i];
         let weight = select(1.0, params.background_weight, t == 0.0);
-        grad = dloss[0] * params.factor * weight * (sigmoid(logits[i]) - t);
+        grad = dloss[0] * params.factor * weight * (sigmoid(f32(logits[i])) - t);
     }
-    dlogits[i] = grad;
+    dlogits[i] = S5(grad);
 }

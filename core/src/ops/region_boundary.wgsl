@@ -7,7 +7,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> distance_to_border: array<f32>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 
@@ -46,7 +46,7 @@ fn main(
     }
     var sum = 0.0;
     for (var i = lane; i < params.len; i += WORKGROUP) {
-        let x = logits[region * params.len + i];
+        let x = f32(logits[region * params.len + i]);
         let d = distance_to_border[region * params.len + i];
         sum += abs(d) * sigmoid(select(x, -x, d < 0.0));
     }

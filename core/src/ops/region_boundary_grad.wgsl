@@ -6,10 +6,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> distance_to_border: array<f32>;
 @group(0) @binding(3) var<storage, read> dloss: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dlogits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dlogits: array<S4>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -29,6 +29,6 @@ fn main(
     if (i >= params.count) {
         return;
     }
-    let x = logits[i];
-    dlogits[i] = dloss[0] * params.factor * distance_to_border[i] * sigmoid(x) * sigmoid(-x);
+    let x = f32(logits[i]);
+    dlogits[i] = S4(dloss[0] * params.factor * distance_to_border[i] * sigmoid(x) * sigmoid(-x));
 }

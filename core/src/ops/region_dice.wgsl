@@ -8,7 +8,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read_write> facts: array<f32>; // [regions], [regions, 2]
 
@@ -47,7 +47,7 @@ fn main(
     }
     var sum = vec2<f32>(0.0);
     for (var i = lane; i < params.len; i += WORKGROUP) {
-        let p = sigmoid(logits[region * params.len + i]);
+        let p = sigmoid(f32(logits[region * params.len + i]));
         let t = label[region * params.len + i];
         sum += vec2<f32>(2.0 * p * t, p + t);
     }

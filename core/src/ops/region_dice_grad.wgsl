@@ -7,11 +7,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> logits: array<S1>;
 @group(0) @binding(2) var<storage, read> label: array<f32>;
 @group(0) @binding(3) var<storage, read> dloss: array<f32>;
 @group(0) @binding(4) var<storage, read> facts: array<f32>; // [regions] losses, [regions, 2]
-@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dlogits: array<S5>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -35,8 +35,8 @@ fn main(
     let place = params.count / params.len + 2u * region;
     let both = facts[place];
     let all = facts[place + 1u];
-    let x = logits[i];
+    let x = f32(logits[i]);
     // Of the two factors, the smaller one is exact where the other rounds to 1.
     let slope = sigmoid(x) * sigmoid(-x);
-    dlogits[i] = dloss[0] * params.factor * (both / all - 2.0 * label[i]) / all * slope;
+    dlogits[i] = S5(dloss[0] * params.factor * (both / all - 2.0 * label[i]) / all * slope);
 }

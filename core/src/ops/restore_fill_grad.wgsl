@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<S1>;
 @group(0) @binding(2) var<storage, read> restore: array<u32>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 
@@ -37,7 +37,7 @@ fn main(
         let n = row / params.patches;
         let l = row % params.patches;
         if (restore[n / params.groups * params.patches + l] >= params.visible) {
-            sum += dy[(n * (params.patches + params.cls) + params.cls + l) * params.dim + d];
+            sum += f32(dy[(n * (params.patches + params.cls) + params.cls + l) * params.dim + d]);
         }
     }
     sums[index] = sum;

@@ -13,16 +13,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> restore: array<u32>;
-@group(0) @binding(3) var<storage, read> fill: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read> fill: array<S3>;
+@group(0) @binding(4) var<storage, read_write> out: array<S4>;
 
 const WORKGROUP: u32 = 256u;
 
 fn filling(d: u32) -> f32 {
     if (HAS_FILL) {
-        return fill[d];
+        return f32(fill[d]);
     }
     return 0.0;
 }
@@ -44,10 +44,10 @@ fn main(
     if (l >= params.cls) {
         let place = restore[n / params.groups * params.patches + l - params.cls];
         if (place >= params.visible) {
-            out[i] = filling(d);
+            out[i] = S4(filling(d));
             return;
         }
         token = params.cls + place;
     }
-    out[i] = x[(n * (params.visible + params.cls) + token) * params.dim + d];
+    out[i] = S4(f32(x[(n * (params.visible + params.cls) + token) * params.dim + d]));
 }

@@ -6,8 +6,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read_write> y: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -19,6 +19,6 @@ fn main(
 ) {
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
     if (i < params.len) {
-        y[i] = params.factor * x[i];
+        y[i] = S2(params.factor * f32(x[i]));
     }
 }

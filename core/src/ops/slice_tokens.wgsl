@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read_write> out: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -27,5 +27,5 @@ fn main(
     let d = i % params.dim;
     let t = i / params.dim % params.tokens;
     let n = i / params.dim / params.tokens;
-    out[i] = x[(n * params.x_tokens + params.start + t) * params.dim + d];
+    out[i] = S2(f32(x[(n * params.x_tokens + params.start + t) * params.dim + d]));
 }

@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 const WORKGROUP: u32 = 64u;
@@ -34,7 +34,7 @@ fn main(
     let end = min(params.n, begin + params.chunk);
     var sum = 0.0;
     for (var j = begin; j < end; j++) {
-        sum += x[(o * params.n + j) * params.inner + i];
+        sum += f32(x[(o * params.n + j) * params.inner + i]);
     }
     y[index] = params.scale * sum;
 }

@@ -8,8 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<S1>;
+@group(0) @binding(2) var<storage, read_write> y: array<S2>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -27,5 +27,5 @@ fn main(
     let a = i / params.inner % params.a;
     let b = i / params.inner / params.a % params.b;
     let outer = i / params.inner / params.a / params.b;
-    y[i] = x[((outer * params.a + a) * params.b + b) * params.inner + inside];
+    y[i] = S2(f32(x[((outer * params.a + a) * params.b + b) * params.inner + inside]));
 }

@@ -2,6 +2,8 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use rmae_core::exec::Tensors;
 use rmae_core::graph::{Graph, NodeId};
 use rmae_core::ops::Op;
@@ -24,6 +26,8 @@ use rmae_core::tensor::HostTensor;
 pub struct Case {
     pub name: String,
     pub graph: Graph,
+    /// The same op, whose reals come from another op and go to one, all of which may be stored as f16.
+    pub between: Graph,
     pub inputs: Tensors,
 }
 
@@ -91,23 +95,31 @@ fn tensor(of: &Of, random: &mut Random) -> HostTensor {
 }
 
 pub fn case(name: &str, op: impl Op + 'static, inputs: &[Of]) -> Case {
-    let mut graph = Graph::new();
+    let (mut graph, mut between) = (Graph::new(), Graph::new());
     let mut random = Random::new(name.len() as u64 + inputs.len() as u64);
     let mut tensors = Tensors::new();
-    let mut ids: Vec<NodeId> = vec![];
+    let (mut ids, mut scaled): (Vec<NodeId>, Vec<NodeId>) = (vec![], vec![]);
     for (i, of) in inputs.iter().enumerate() {
         let value = tensor(of, &mut random);
         let input = format!("i{i}");
-        ids.push(match of {
+        let add = |graph: &mut Graph| match of {
             Of::Real(s) | Of::Binary(s) => graph.input(&input, s),
             Of::Shuffle(b, l) | Of::Restore(b, l) => graph.index_input(&input, &[*b, *l]),
-        });
+        };
+        ids.push(add(&mut graph));
+        let id = add(&mut between);
+        let is_real = matches!(of, Of::Real(_) | Of::Binary(_));
+        scaled.push(if is_real { between.apply(Scale { factor: 1.0 }, &[id]).unwrap() } else { id });
         tensors.insert(input, value);
     }
     let name = format!("{name} {op:?}");
-    let y = graph.apply(op, &ids).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let op: Arc<dyn Op> = Arc::new(op);
+    let y = graph.apply_shared(op.clone(), &ids).unwrap_or_else(|e| panic!("{name}: {e}"));
     graph.set_output("y", y);
-    Case { name, graph, inputs: tensors }
+    let y =
+        between.apply_shared(op, &scaled).and_then(|y| between.apply(Scale { factor: 1.0 }, &[y])).unwrap();
+    between.set_output("y", y);
+    Case { name, graph, between, inputs: tensors }
 }
 
 fn real(shape: &[usize]) -> Of {

@@ -9,6 +9,7 @@ mod save;
 
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
+use rmae_core::optim::LossScale;
 use serde::{Deserialize, Serialize};
 
 pub use load::{Newest, has_checkpoints, load, load_model, newest};
@@ -30,6 +31,9 @@ pub struct TrainState {
     pub images: usize,
     /// Region maps averaged in [`Checkpoint::coverage`].
     pub coverage_count: u64,
+    /// With mixed precision, the factor on the gradients, and how many updates were skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
 }
 
 /// Everything in a checkpoint.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rmae_core::config::ModelConfig;
 use rmae_core::exec::Tensors;
+use rmae_core::optim::LossScale;
 use rmae_core::tensor::{HostData, HostTensor};
 
 use super::*;
@@ -38,7 +39,14 @@ fn checkpoint(step: u64) -> Checkpoint {
         optimizer.insert(name.into(), HostTensor::f32(&[1, 1, 24], vec![0.1; 24]).unwrap());
     }
     let position = crate::data::LoaderPosition { epoch: 1, index: 7 };
-    let state = TrainState { step, position, seed: 3, images: 40, coverage_count: 12 };
+    let state = TrainState {
+        step,
+        position,
+        seed: 3,
+        images: 40,
+        coverage_count: 12,
+        loss_scale: Some(LossScale::default()),
+    };
     Checkpoint {
         model,
         weights,

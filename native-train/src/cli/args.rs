@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rmae_train::config::TrainPrecision;
 use rmae_train::config::{ObjectiveName, PretrainOptions};
 use rmae_train::device::DeviceRequest;
 
@@ -169,7 +170,7 @@ pub(crate) struct VerifyArgs {
     /// Fixtures: inputs, weights and expected numbers in one safetensors file each
     #[arg(required = true, value_name = "FIXTURE.safetensors")]
     pub(crate) fixtures: Vec<PathBuf>,
-    /// Precision of the CPU
+    /// f64 is the CPU's; mixed stores f16 on a GPU
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) precision: PrecisionName,
     /// Store everything computed under the fixture's own tensor names
@@ -181,6 +182,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum PrecisionName {
     F32,
     F64,
+    Mixed,
 }
 
 #[derive(Debug, Args)]
@@ -232,6 +234,9 @@ pub(crate) struct BenchArgs {
     /// `matmul` by the plain tiled kernel that others are compared with
     #[arg(long)]
     pub(crate) tiled: bool,
+    /// mixed stores f16 on a GPU
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) precision: TrainPrecision,
     /// What each kind of op takes on the CPU, each kernel on a GPU, next to the ceilings of the CPU
     #[arg(long)]
     pub(crate) profile: bool,

@@ -13,7 +13,8 @@ use rmae_core::optim::{AdamW, Schedule};
 
 pub use file::{read, to_text};
 pub use options::{
-    ModelOptions, ObjectiveName, PartName, PretrainOptions, RegionKind, Sampling, parse_preset,
+    ModelOptions, ObjectiveName, PartName, PretrainOptions, RegionKind, Sampling, TrainPrecision,
+    parse_preset,
 };
 pub use tuning::{Tuning, tune_defaults};
 
@@ -62,6 +63,8 @@ pub struct PretrainConfig {
     pub pictures: usize,
     /// Whether activations are computed again in the backward pass.
     pub recompute: bool,
+    /// How a GPU keeps what it computes.
+    pub precision: TrainPrecision,
     /// Every option with the value it has in this run: what is written to `config.toml`.
     pub effective: PretrainOptions,
 }
@@ -134,6 +137,7 @@ impl PretrainConfig {
             picture_every: *options.picture_every.get_or_insert(500),
             pictures: at_least_one(&mut options.pictures, 4, "pictures")?,
             recompute: *options.recompute.get_or_insert(false),
+            precision: *options.precision.get_or_insert_default(),
             images,
             out,
             model,

@@ -102,6 +102,17 @@ pub enum Sampling {
     RandomFg,
 }
 
+/// How a GPU keeps what it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainPrecision {
+    /// Everything in f32.
+    #[default]
+    F32,
+    /// Activations and copies of the weights in f16, the rest in f32, with a dynamic loss scale (GPUs only).
+    Mixed,
+}
+
 /// A preset's name, whatever its case.
 pub fn parse_preset(name: &str) -> Result<Preset, String> {
     Preset::from_name(name).ok_or_else(|| {
@@ -262,6 +273,9 @@ options! {
         /// Compute activations again in the backward pass: less memory, more time [default: false]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
         recompute: bool,
+        /// Precision of a GPU: mixed keeps activations as f16, which takes half the memory [default: f32]
+        #[arg(long, value_enum, help_heading = "Run")]
+        precision: TrainPrecision,
         @table
         /// Hyper-parameters that differ from the preset's.
         model: ModelOptions,

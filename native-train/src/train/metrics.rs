@@ -35,8 +35,11 @@ pub struct StepRecord {
     pub region_patch_entropy: Option<f64>,
     /// Learning rate.
     pub lr: f64,
-    /// Norm of all gradients, before clipping.
-    pub grad_norm: f64,
+    /// Norm of all gradients, before clipping; none where the update was skipped, as one overflowed.
+    pub grad_norm: Option<f64>,
+    /// With mixed precision, the factor on the gradients of the next update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
     /// Images over the duration of the step.
     pub images_per_s: f64,
     /// Seconds the step waited for images.
@@ -136,7 +139,8 @@ mod tests {
             region_baseline_loss: Some(0.5),
             region_patch_entropy: Some(0.1),
             lr: 1e-4,
-            grad_norm: 1.0,
+            grad_norm: Some(1.0),
+            loss_scale: None,
             images_per_s: 10.0,
             data_wait_s: 0.0,
             step_s: 0.4,

@@ -17,7 +17,7 @@ use super::step_loop::Trainer;
 use super::tensorboard::Events;
 use super::{Event, Start};
 use crate::checkpoint::{self, Checkpoint, TrainState};
-use crate::config::{PretrainConfig, Tuning};
+use crate::config::{PretrainConfig, TrainPrecision, Tuning};
 use crate::data::{Loader, LoaderPosition, scan};
 use crate::error::{Result, TrainError};
 
@@ -29,6 +29,7 @@ pub(super) fn prepare<'a>(
     config: &'a PretrainConfig, resume: bool, device: &Device, observe: &mut dyn FnMut(Event),
 ) -> Result<Trainer<'a>> {
     let graph = graph(config)?;
+    let device = &with_precision(config, device)?;
     run_dir::open(&config.out, resume)?;
     let files = scan(&config.images)?;
     let start = start(config, resume, files.len(), observe)?;
@@ -37,6 +38,9 @@ pub(super) fn prepare<'a>(
     let mut params = pollster::block_on(device.params(&start.weights))?;
     if !start.optimizer.is_empty() {
         pollster::block_on(params.set_optimizer_state(&start.optimizer))?;
+    }
+    if let Some(scale) = start.state.loss_scale {
+        params.set_loss_scale(scale);
     }
     let program = pollster::block_on(device.compile(&graph, &fetch, true))?;
     let corrector = match config.tuning.filter(|tuning| tuning.corrective > 0.0) {
@@ -72,6 +76,13 @@ pub(super) fn prepare<'a>(
         corrector,
         coverage,
     })
+}
+
+fn with_precision(config: &PretrainConfig, device: &Device) -> Result<Device> {
+    match config.precision {
+        TrainPrecision::F32 => Ok(device.clone()),
+        TrainPrecision::Mixed => Ok(device.clone().mixed()?),
+    }
 }
 
 fn graph(config: &PretrainConfig) -> Result<Graph> {
@@ -137,7 +148,14 @@ fn fresh(config: &PretrainConfig, images: usize) -> Result<Checkpoint> {
         model: config.model.clone(),
         weights: first_weights(config)?,
         optimizer: Tensors::new(),
-        state: TrainState { step: 0, position, seed: config.seed, images, coverage_count: 0 },
+        state: TrainState {
+            step: 0,
+            position,
+            seed: config.seed,
+            images,
+            coverage_count: 0,
+            loss_scale: None,
+        },
         coverage: vec![],
         config: String::new(),
     })

@@ -84,7 +84,7 @@ impl Trainer<'_> {
             let batch = self.next_batch(observe)?;
             self.forward_backward(batch, &mut sums)?;
         }
-        let grad_norm = self.update(lr, &sums)?;
+        let grad_norm = self.update(lr, &sums, observe)?;
         self.state.step += 1;
         let seconds = started.elapsed().as_secs_f64();
         let [loss, mae_loss, region_loss, dice_loss, boundary_loss] = sums.losses;
@@ -101,6 +101,7 @@ impl Trainer<'_> {
             region_patch_entropy: sums.baselines.map(|b| b.patch_entropy),
             lr,
             grad_norm,
+            loss_scale: self.state.loss_scale.map(|scale| scale.factor),
             images_per_s: self.config.images_per_step() as f64 / seconds,
             data_wait_s: sums.wait_s,
             step_s: seconds,
@@ -169,19 +170,32 @@ impl Trainer<'_> {
         }
     }
 
-    /// Clips, updates the weights, and gives the norm of the gradients.
-    fn update(&mut self, lr: f64, sums: &Sums) -> Result<f64> {
+    /// Clips, updates the weights, and gives the norm of the gradients; none where one overflowed in f16,
+    /// and nothing was updated.
+    fn update(&mut self, lr: f64, sums: &Sums, observe: &mut dyn FnMut(Event)) -> Result<Option<f64>> {
+        let skipped = self.state.loss_scale.map_or(0, |scale| scale.skipped);
         let adamw = AdamW {
             lr,
-            step: self.state.step + 1,
+            // AdamW's moments know nothing of the steps that were skipped.
+            step: self.state.step + 1 - skipped,
             grad_scale: 1.0 / self.config.accumulate as f64,
             ..self.config.adamw.clone()
         };
         let report = pollster::block_on(self.params.step(&adamw))?;
-        if !report.applied {
-            return Err(self.non_finite("gradient norm", report.grad_norm, &sums.names)?);
+        self.state.loss_scale = self.params.loss_scale();
+        if report.applied {
+            return Ok(Some(report.grad_norm));
         }
-        Ok(report.grad_norm)
+        match self.state.loss_scale {
+            Some(scale) if !scale.is_exhausted() => {
+                let (step, factor) = (self.state.step + 1, scale.factor);
+                observe(Event::Warning(format!(
+                    "update {step} skipped: a gradient overflowed in f16; the loss scale is {factor} now"
+                )));
+                Ok(None)
+            }
+            _ => Err(self.non_finite("gradient norm", report.grad_norm, &sums.names)?),
+        }
     }
 
     fn non_finite(&self, what: &'static str, value: f64, names: &[PathBuf]) -> Result<TrainError> {
@@ -227,7 +241,8 @@ impl Trainer<'_> {
             ("loss/region_mean_coverage", r.region_baseline_loss),
             ("loss/region_patch_coverage", r.region_patch_entropy),
             ("optimizer/lr", Some(r.lr)),
-            ("optimizer/grad_norm", Some(r.grad_norm)),
+            ("optimizer/grad_norm", r.grad_norm),
+            ("optimizer/loss_scale", r.loss_scale),
             ("speed/images_per_s", Some(r.images_per_s)),
             ("speed/data_wait_s", Some(r.data_wait_s)),
         ];

@@ -7,6 +7,7 @@ use rmae_core::config::Preset;
 use rmae_core::cpu::Profile;
 use rmae_core::exec::{Device, Precision};
 use rmae_train::bench::{Ceilings, Kind, Work, table};
+use rmae_train::config::TrainPrecision;
 use rmae_train::device::{DeviceRequest, select_device};
 
 use crate::cli::args::{BenchArgs, Benched};
@@ -19,7 +20,10 @@ pub(crate) fn run(args: &BenchArgs, request: &DeviceRequest) -> anyhow::Result<(
         ))
         .into());
     };
-    let device = select_device(request, Precision::F32)?;
+    let mut device = select_device(request, Precision::F32)?;
+    if args.precision == TrainPrecision::Mixed {
+        device = device.mixed()?;
+    }
     if args.turns {
         return take_turns(args, preset, &device);
     }

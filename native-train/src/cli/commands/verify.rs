@@ -14,11 +14,14 @@ use crate::exit::VerificationFailed;
 
 pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<()> {
     let precision = match args.precision {
-        PrecisionName::F32 => Precision::F32,
+        PrecisionName::F32 | PrecisionName::Mixed => Precision::F32,
         PrecisionName::F64 => Precision::F64,
     };
-    let device = select_witness(device, precision)?;
-    let tolerance = tolerance(&device, precision)?;
+    let mut device = select_witness(device, precision)?;
+    if args.precision == PrecisionName::Mixed {
+        device = device.mixed()?;
+    }
+    let tolerance = tolerance(&device, args.precision)?;
     say!("{}", device.describe());
     let mut failed = vec![];
     for path in &args.fixtures {
@@ -42,12 +45,13 @@ pub(crate) fn run(args: &VerifyArgs, device: &DeviceRequest) -> anyhow::Result<(
     Err(VerificationFailed(format!("outside tolerance: {}", failed.join("; "))).into())
 }
 
-fn tolerance(device: &Device, precision: Precision) -> anyhow::Result<Tolerance> {
+fn tolerance(device: &Device, precision: PrecisionName) -> anyhow::Result<Tolerance> {
     match (device, precision) {
-        (Device::Cpu(_), Precision::F64) => Ok(Tolerance::CPU_F64),
-        (Device::Cpu(_), Precision::F32) => Ok(Tolerance::CPU_F32),
-        (_, Precision::F32) => Ok(Tolerance::GPU_F32),
-        (_, Precision::F64) => {
+        (Device::Cpu(_), PrecisionName::F64) => Ok(Tolerance::CPU_F64),
+        (Device::Cpu(_), _) => Ok(Tolerance::CPU_F32),
+        (_, PrecisionName::F32) => Ok(Tolerance::GPU_F32),
+        (_, PrecisionName::Mixed) => Ok(Tolerance::GPU_MIXED),
+        (_, PrecisionName::F64) => {
             Err(TrainError::Config("precision = f64: GPUs compute in f32; use --device cpu".into()).into())
         }
     }
