@@ -122,19 +122,22 @@ use lanes::{Lanes, add, load, mul, splat, store, transpose};
 thread_local! {
     /// Memory for packed blocks, kept from one product to the next.
     static BUFFERS: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+    /// The same for tiles that are cut off.
+    static ASIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Computes `C = scale·A·B`, added to what `C` holds where `job.accumulate` is set.
+/// Computes `C = scale·A·B`, added to the bias of its columns, or to what `C` holds where `job.accumulate`
+/// is set.
 ///
 /// # Safety
 /// `c` must be valid for reads and writes of `job.m` rows of `job.n` elements, `stride` apart, that
-/// nobody else touches meanwhile; the factors must hold what the product reads.
-pub unsafe fn run(job: &Job<f32>, c: *mut f32, stride: usize, a: Mat<f32>, b: Mat<f32>) {
+/// nobody else touches meanwhile; the factors and the bias must hold what the product reads.
+pub unsafe fn run(job: &Job<f32>, c: *mut f32, stride: usize, [a, b]: [Mat<f32>; 2], bias: Option<&[f32]>) {
     if job.m == 0 || job.n == 0 {
         return;
     }
     let [mut panel, mut block] = BUFFERS.take();
-    let product = Product { job: *job, c, stride, a };
+    let mut product = Product { job: *job, c, stride, a, bias, aside: ASIDE.take() };
     for place in places(job.k, job.n) {
         let b = match b.packed {
             Some(packed) => &packed[place.start(job.k, job.n)..][..place.size(job.n)],
@@ -146,6 +149,7 @@ pub unsafe fn run(job: &Job<f32>, c: *mut f32, stride: usize, a: Mat<f32>, b: Ma
             unsafe { product.row_of_tiles(row, &place, a, b) };
         }
     }
+    ASIDE.set(product.aside);
     BUFFERS.set([panel, block]);
 }
 
@@ -173,6 +177,9 @@ struct Product<'a> {
     c: *mut f32,
     stride: usize,
     a: Mat<'a, f32>,
+    bias: Option<&'a [f32]>,
+    /// Room for tiles that are cut off by the result's edge, `[ROWS][columns]`.
+    aside: Vec<f32>,
 }
 
 /// A block of `B`: columns from `column` on, terms of the sums from `begin` on.
@@ -210,7 +217,7 @@ fn pack_columns<'a>(packed: &'a mut [f32], b: Mat<f32>, place: &Place, n: usize)
 }
 
 impl Product<'_> {
-    /// [`ROWS`] rows of `A` from `row` on, `[depth][ROWS]`.
+    /// [`ROWS`] rows of `scale·A` from `row` on, `[depth][ROWS]`.
     fn pack_rows<'a>(&self, buffer: &'a mut Vec<f32>, row: usize, place: &Place) -> &'a [f32] {
         let packed = room(buffer, ROWS * place.depth);
         let count = ROWS.min(self.job.m - row);
@@ -218,65 +225,111 @@ impl Product<'_> {
             let from = &self.a.data[row * self.a.row_stride + place.begin * self.a.col_stride..];
             pack_strided::<ROWS>(from, [self.a.col_stride, self.a.row_stride], count, packed);
         }
+        if self.job.scale != 1.0 {
+            packed.iter_mut().for_each(|x| *x *= self.job.scale);
+        }
         packed
     }
 
     /// # Safety
     /// As [`run`].
-    unsafe fn row_of_tiles(&self, row: usize, place: &Place, a: &[f32], b: &[f32]) {
-        let kernel = kernel();
-        let rows = ROWS.min(self.job.m - row);
-        let end = self.job.n.min(place.column + BLOCK_COLUMNS);
-        for (i, first) in (place.column..end).step_by(COLUMNS).enumerate() {
-            let b = &b[i * COLUMNS * place.depth..(i + 1) * COLUMNS * place.depth];
-            let columns = COLUMNS.min(self.job.n - first);
-            // SAFETY: the panels have `depth` steps; the tile lies inside the result.
-            unsafe {
-                let mut sums = [[0.0; COLUMNS]; ROWS];
-                kernel(place.depth, a.as_ptr(), b.as_ptr(), sums.as_mut_ptr().cast());
-                let c = self.c.add(row * self.stride + first);
-                self.write(&sums, [rows, columns], c, self.job.accumulate || place.begin > 0);
+    unsafe fn row_of_tiles(&mut self, row: usize, place: &Place, a: &[f32], b: &[f32]) {
+        let columns = BLOCK_COLUMNS.min(self.job.n - place.column);
+        let whole = if self.job.m - row < ROWS { 0 } else { columns / COLUMNS };
+        // SAFETY: the caller's promise; the panels of `b` have `depth` steps each, one after the other.
+        unsafe {
+            let c = self.c.add(row * self.stride + place.column);
+            self.whole_tiles(whole, place, [a, b], c);
+            if whole * COLUMNS < columns {
+                let first = whole * COLUMNS;
+                let (b, c) = (&b[first * place.depth..], c.add(first));
+                self.cut_tiles([ROWS.min(self.job.m - row), columns - first], place, first, [a, b], c);
             }
         }
     }
 
+    /// Tiles that lie inside the result, in place.
+    ///
     /// # Safety
-    /// `c` must be valid for a tile of the given size.
-    #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-    unsafe fn write(
-        &self, sums: &[[f32; COLUMNS]; ROWS], [rows, columns]: [usize; 2], c: *mut f32, accumulate: bool,
+    /// As [`run`], with `count` tiles from `c` on.
+    unsafe fn whole_tiles(&self, count: usize, place: &Place, [a, b]: [&[f32]; 2], c: *mut f32) {
+        let (row, step) = (self.stride * FLOAT, COLUMNS * FLOAT);
+        let (from, from_row, from_step) = match self.begins(place) {
+            Begin::Result => (c.cast_const(), row, step),
+            Begin::Bias(bias) => (bias[place.column..].as_ptr(), 0, step),
+            Begin::Zero => (ZEROS.as_ptr(), 0, 0),
+        };
+        // SAFETY: the caller's promise; what the sums begin with is read as far as tiles go.
+        unsafe {
+            kernel()(count, place.depth, a.as_ptr(), b.as_ptr(), c, row, from, from_row, from_step);
+        }
+    }
+
+    /// Tiles of which `rows` and `columns` are inside the result, by way of memory beside it. They begin
+    /// `first` columns into the block.
+    ///
+    /// # Safety
+    /// As [`run`], with so many rows and columns from `c` on.
+    unsafe fn cut_tiles(
+        &mut self, [rows, columns]: [usize; 2], place: &Place, first: usize, [a, b]: [&[f32]; 2], c: *mut f32,
     ) {
-        let scale = splat(self.job.scale);
-        for (i, sums) in sums.iter().enumerate().take(rows) {
-            // A row of a whole tile is written in place, one that is cut off by way of `whole`.
-            let mut whole = [0.0; COLUMNS];
-            // SAFETY: the caller's promise, and the bounds of `whole`.
-            unsafe {
-                let to = c.add(i * self.stride);
-                let cut = columns < COLUMNS;
-                if cut && accumulate {
-                    std::ptr::copy_nonoverlapping(to, whole.as_mut_ptr(), columns);
+        let width = columns.next_multiple_of(COLUMNS);
+        let mut aside = std::mem::take(&mut self.aside);
+        let tiles = room(&mut aside, ROWS * width);
+        tiles.fill(0.0);
+        for (i, tile_row) in tiles.chunks_exact_mut(width).take(rows).enumerate() {
+            // SAFETY: the caller's promise.
+            let in_result = unsafe { std::slice::from_raw_parts(c.add(i * self.stride), columns) };
+            match self.begins(place) {
+                Begin::Result => tile_row[..columns].copy_from_slice(in_result),
+                Begin::Bias(bias) => {
+                    tile_row[..columns].copy_from_slice(&bias[place.column + first..][..columns]);
                 }
-                let target = if cut { whole.as_mut_ptr() } else { to };
-                for (j, sum) in sums.chunks_exact(4).enumerate() {
-                    let mut y = mul(load(sum.as_ptr()), scale);
-                    if accumulate {
-                        y = add(y, load(target.add(4 * j)));
-                    }
-                    store(target.add(4 * j), y);
-                }
-                if cut {
-                    std::ptr::copy_nonoverlapping(whole.as_ptr(), to, columns);
-                }
+                Begin::Zero => {}
             }
+        }
+        let (row, step) = (width * FLOAT, COLUMNS * FLOAT);
+        let to = tiles.as_mut_ptr();
+        // SAFETY: `tiles` has room for whole tiles; the rest is the caller's promise.
+        unsafe {
+            kernel()(width / COLUMNS, place.depth, a.as_ptr(), b.as_ptr(), to, row, to, row, step);
+            for (i, tile_row) in tiles.chunks_exact(width).take(rows).enumerate() {
+                std::ptr::copy_nonoverlapping(tile_row.as_ptr(), c.add(i * self.stride), columns);
+            }
+        }
+        self.aside = aside;
+    }
+
+    /// What the sums of a block begin with.
+    fn begins(&self, place: &Place) -> Begin<'_> {
+        match self.bias {
+            _ if self.job.accumulate || place.begin > 0 => Begin::Result,
+            Some(bias) => Begin::Bias(bias),
+            None => Begin::Zero,
         }
     }
 }
 
-/// A function like [`tile`].
-type Kernel = unsafe extern "C" fn(usize, *const f32, *const f32, *mut f32);
+/// What is added to sums.
+enum Begin<'a> {
+    /// What the result holds.
+    Result,
+    /// A number for each of its columns.
+    Bias(&'a [f32]),
+    /// Nothing.
+    Zero,
+}
 
-/// The kernel: where the browser lets us, the function that took the place of [`tile`] in the table
+static ZEROS: [f32; COLUMNS] = [0.0; COLUMNS];
+
+/// Bytes of an element.
+const FLOAT: usize = size_of::<f32>();
+
+/// A function like [`tiles`].
+type Kernel =
+    unsafe extern "C" fn(usize, usize, *const f32, *const f32, *mut f32, usize, *const f32, usize, usize);
+
+/// The kernel: where the browser lets us, the function that took the place of [`tiles`] in the table
 /// of functions.
 fn kernel() -> Kernel {
     #[cfg(target_arch = "wasm32")]
@@ -284,20 +337,54 @@ fn kernel() -> Kernel {
         static INSTALLED: std::sync::Once = std::sync::Once::new();
         // Without it, the plain kernel stays.
         INSTALLED.call_once(|| {
-            let _ = super::assembled::install(tile as Kernel as usize as u32);
+            let _ = super::assembled::install(tiles as Kernel as usize as u32);
         });
     }
     // The compiler must not know which function this is.
-    std::hint::black_box(tile as Kernel)
+    std::hint::black_box(tiles as Kernel)
 }
 
-/// The sums of a tile over `depth` steps, into `[ROWS][COLUMNS]` at `to`.
+/// `count` tiles side by side: sums over `depth` steps, of one panel of `A` and one of `B` after the other,
+/// that begin with what stands at `from` and end at `to`. Distances are in bytes: from a row of a tile to
+/// the next, and from a tile to the next (in the result, [`COLUMNS`] elements).
 ///
 /// # Safety
-/// The panels must have `depth` steps, and `to` room for a tile.
+/// The panels must have `depth` steps, `from` must be readable and `to` writable for all tiles.
+#[allow(clippy::too_many_arguments, reason = "the assembled kernel's, which takes numbers only")]
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-unsafe extern "C" fn tile(depth: usize, mut a: *const f32, mut b: *const f32, to: *mut f32) {
-    let mut sums: [[Lanes; 2]; ROWS] = [[splat(0.0); 2]; ROWS];
+unsafe extern "C" fn tiles(
+    count: usize, depth: usize, a: *const f32, mut b: *const f32, mut to: *mut f32, to_row: usize,
+    mut from: *const f32, from_row: usize, from_step: usize,
+) {
+    for _ in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums: [[Lanes; 2]; ROWS] = [[splat(0.0); 2]; ROWS];
+            for (i, [x, y]) in sums.iter_mut().enumerate() {
+                let row = from.byte_add(i * from_row);
+                (*x, *y) = (load(row), load(row.add(4)));
+            }
+            b = add_products(&mut sums, depth, a, b);
+            for (i, &[x, y]) in sums.iter().enumerate() {
+                let row = to.byte_add(i * to_row);
+                store(row, x);
+                store(row.add(4), y);
+            }
+            to = to.add(COLUMNS);
+            from = from.byte_add(from_step);
+        }
+    }
+}
+
+/// Adds the products of two panels to the sums of a tile; where the next panel of `B` begins.
+///
+/// # Safety
+/// The panels must have `depth` steps.
+#[inline]
+#[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
+unsafe fn add_products(
+    sums: &mut [[Lanes; 2]; ROWS], depth: usize, mut a: *const f32, mut b: *const f32,
+) -> *const f32 {
     for _ in 0..depth {
         // SAFETY: the caller's promise.
         unsafe {
@@ -311,10 +398,7 @@ unsafe extern "C" fn tile(depth: usize, mut a: *const f32, mut b: *const f32, to
             b = b.add(COLUMNS);
         }
     }
-    for (i, &sum) in sums.iter().flatten().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { store(to.add(4 * i), sum) };
-    }
+    b
 }
 
 /// The first `len` elements of a buffer that grows as needed.
@@ -391,11 +475,12 @@ mod tests {
 
     #[test]
     fn products_of_every_shape_agree_with_the_definition() {
-        for packed in [false, true] {
-            agrees_with_the_definition(false, &|job, c, stride, [a, b], _| {
+        for (packed, with_bias) in [(false, false), (true, false), (false, true), (true, true)] {
+            agrees_with_the_definition(with_bias, &|job, c, stride, [a, b], bias| {
                 let blocks = packed.then(|| super::pack(b, job.k, job.n));
+                let factors = [a, b.with_packed(blocks.as_deref())];
                 // SAFETY: the slices have the sizes of the matrices.
-                unsafe { super::run(job, c.as_mut_ptr(), stride, a, b.with_packed(blocks.as_deref())) };
+                unsafe { super::run(job, c.as_mut_ptr(), stride, factors, bias) };
             });
         }
     }

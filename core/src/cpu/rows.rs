@@ -1,6 +1,6 @@
 //! Loops over rows, compiled for the vector instructions of the processor at hand.
 
-use super::math::Real;
+use super::math::{Real, Series};
 
 /// Which vector instructions the processor has.
 #[cfg(target_arch = "x86_64")]
@@ -106,6 +106,41 @@ fn total<T: Real>(mut parts: [T; PARTS]) -> T {
     parts[0]
 }
 
+/// The largest of a row, and of its first element where there is no order (NaN).
+#[inline(always)]
+fn largest<T: Real>(row: &[T]) -> T {
+    let mut tops = [row[0]; PARTS];
+    let (chunks, rest) = row.as_chunks::<PARTS>();
+    for chunk in chunks {
+        for (top, &x) in tops.iter_mut().zip(chunk) {
+            *top = top.larger(x);
+        }
+    }
+    for (top, &x) in tops.iter_mut().zip(rest) {
+        *top = top.larger(x);
+    }
+    tops.iter().copied().fold(row[0], T::larger)
+}
+
+/// A row to the exponentials of how far it is below its largest element; their sum.
+#[inline(always)]
+fn exponentials_of<T: Real>(row: &mut [T], series: &Series) -> T {
+    let top = largest(row);
+    let mut parts = [T::ZERO; PARTS];
+    let (chunks, rest) = row.as_chunks_mut::<PARTS>();
+    for chunk in chunks {
+        for (part, x) in parts.iter_mut().zip(chunk) {
+            *x = (*x - top).exponential_of_negative(series);
+            *part += *x;
+        }
+    }
+    for (part, x) in parts.iter_mut().zip(rest) {
+        *x = (*x - top).exponential_of_negative(series);
+        *part += *x;
+    }
+    total(parts)
+}
+
 /// Mean, and one over the standard deviation, of a row.
 #[inline(always)]
 fn moments<T: Real>(x: &[T], eps: f64) -> (T, T) {
@@ -151,18 +186,19 @@ versions! {
 
     /// `y = x·Φ(x)`.
     pub fn gelu(x: &[T], y: &mut [T]) {
-        let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
+        let series = Series::for_loop();
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = x * (half + half * (x * root).error_function());
+            *y = x * x.normal_distribution(&series);
         }
     }
 
     /// `dx = dy·(Φ(x) + x·φ(x))`.
     pub fn gelu_grad(x: &[T], dy: &[T], dx: &mut [T]) {
-        let (half, root) = (T::from_real(0.5), T::from_real(std::f64::consts::FRAC_1_SQRT_2));
+        let half = T::from_real(0.5);
         let density = T::from_real(INV_SQRT_2PI);
+        let series = Series::for_loop();
         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-            let cdf = half + half * (x * root).error_function();
+            let cdf = x.normal_distribution(&series);
             let pdf = density * (-half * x * x).exponential();
             *dx = dy * (cdf + x * pdf);
         }
@@ -226,25 +262,20 @@ versions! {
 
     /// Softmax of each row of `width`, in place.
     pub fn softmax(p: &mut [T], width: usize) {
+        let series = Series::for_loop();
         for row in p.chunks_exact_mut(width) {
-            let mut tops = [row[0]; PARTS];
-            let (chunks, rest) = row.as_chunks::<PARTS>();
-            for chunk in chunks {
-                for (top, &x) in tops.iter_mut().zip(chunk) {
-                    *top = top.larger(x);
-                }
-            }
-            for (top, &x) in tops.iter_mut().zip(rest) {
-                *top = top.larger(x);
-            }
-            let top = tops.iter().copied().fold(row[0], T::larger);
-            for x in row.iter_mut() {
-                *x = (*x - top).exponential_of_negative();
-            }
-            let factor = T::from_real(1.0) / sum_of(row, |x| x);
+            let factor = T::from_real(1.0) / exponentials_of(row, &series);
             for x in row.iter_mut() {
                 *x *= factor;
             }
+        }
+    }
+
+    /// Rows of `width` to softmax but for a factor, which is written to `factors`, one a row.
+    pub fn exponentials(p: &mut [T], width: usize, factors: &mut [T]) {
+        let series = Series::for_loop();
+        for (row, factor) in p.chunks_exact_mut(width).zip(factors) {
+            *factor = T::from_real(1.0) / exponentials_of(row, &series);
         }
     }
 
@@ -300,10 +331,10 @@ versions! {
 
     /// `Σ max(x, 0) − x·y + ln(1 + e^(−|x|))`, weighted where `y` is 0.
     pub fn cross_entropy(x: &[T], y: &[T], background: T) -> T {
-        let one = T::from_real(1.0);
+        let (one, series) = (T::from_real(1.0), Series::for_loop());
         sum_of_pairs(x, y, |x, y| {
             let size = x.larger(-x);
-            let loss = x.larger(T::ZERO) - x * y + (-size).exponential_of_negative().ln_1p_of_unit();
+            let loss = x.larger(T::ZERO) - x * y + (-size).exponential_of_negative(&series).ln_1p_of_unit();
             let weight = if y > T::ZERO { one } else { background };
             weight * loss
         })

@@ -188,11 +188,12 @@ impl Attention {
         let mut out = unspecified(size.n * size.tq * layout.dim);
         let place = Strided::new(&mut out, layout.dim);
         for_heads(layout, size, |n, h| {
-            with_scratch(size.tq * size.tk, |p| {
+            with_scratch(size.tq * (size.tk + 1), |scratch| {
+                let (p, factors) = scratch.split_at_mut(size.tq * size.tk);
                 if self.order_invariant {
                     head.forward_invariant(n, h, p, &place);
                 } else {
-                    head.forward(n, h, p, &place);
+                    head.forward(n, h, [p, factors], &place);
                 }
             });
         });
@@ -230,6 +231,15 @@ impl<T: Real> Strided<T> {
         // SAFETY: checked against the length above. Each task has columns or rows of its own: no
         // two tasks are given the same head of the same image.
         unsafe { gemm::run_raw(job, self.data.add(start), self.stride, a, b) };
+    }
+
+    /// Multiplies `columns` of a row: from the first one on, so many.
+    fn scale(&self, row: usize, [first, columns]: [usize; 2], factor: T) {
+        let at = row * self.stride + first;
+        assert!(at + columns <= self.len, "outside the result");
+        // SAFETY: as in `product`.
+        let part = unsafe { std::slice::from_raw_parts_mut(self.data.add(at), columns) };
+        part.iter_mut().for_each(|x| *x *= factor);
     }
 
     /// Sets one element.
@@ -274,12 +284,17 @@ impl<'a, T: Real> Heads<'a, T> {
         gemm::run(&job, p, Mat::rows(q, sq), Mat::cols(k, sk));
     }
 
-    fn forward(&self, n: usize, h: usize, p: &mut [T], out: &Strided<T>) {
+    /// The factor that makes exponentials probabilities is put on the result, which is smaller.
+    fn forward(&self, n: usize, h: usize, [p, factors]: [&mut [T]; 2], out: &Strided<T>) {
         let Size { tq, tk, .. } = self.size;
         let hd = self.layout.head_dim();
-        self.probabilities(n, h, p);
+        self.scores(n, h, p);
+        rows::exponentials(p, tk, factors);
         let (v, sv) = self.part(2, n, h);
         out.product(n * tq, h * hd, &Self::job(tq, hd, tk, 1.0), Mat::rows(p, tk), Mat::rows(v, sv));
+        for (i, &factor) in factors.iter().enumerate() {
+            out.scale(n * tq + i, [h * hd, hd], factor);
+        }
     }
 
     /// The same, with every sum over keys taken in order of the size of its terms.
