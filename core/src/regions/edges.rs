@@ -1,346 +1,197 @@
-//! The pixel graph of an image: smoothed colours, 8-neighbour edges, sorted.
-//!
-//! The order of the edges decides the segmentation, so everything is computed
-//! in f64 and in one fixed order of additions: rounding differently flips
-//! near-ties, and one flipped merge can join two large segments.
-
-use std::cmp::Ordering;
+//! The pixel graph of a tile: 8-neighbour edges and their weights.
 
 use multiversion::multiversion;
 
-const CHANNELS: usize = 3;
+use super::order::Buckets;
+use super::smoothing::{Colours, resize};
+use super::tiles::Area;
+
 const PIXEL_BITS: u32 = 30;
 const PIXEL_MASK: u32 = (1 << PIXEL_BITS) - 1;
-/// Kernel reach in standard deviations.
-const TRUNCATE: f64 = 4.0;
 
-/// One edge of the graph.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Edge {
-    /// Euclidean distance of the two smoothed colours, each channel in `[0, 1]`.
-    pub(crate) weight: f64,
-    /// Direction (2 bits) and the pixel that it starts from (30 bits).
-    id: u32,
+/// An edge: its weight as the bits of an f32, then direction (2 bits) and the pixel that it
+/// starts from (30 bits). Ordered as numbers they are in order of weight but for rounding.
+pub(super) type Edge = u64;
+
+/// Monotone in the weight; weights that differ by less than rounding share a key.
+pub(super) fn key(weight: f64) -> u32 {
+    (weight as f32).to_bits()
 }
 
-impl Edge {
-    fn order(a: &Self, b: &Self) -> Ordering {
-        a.weight.total_cmp(&b.weight).then(a.id.cmp(&b.id))
-    }
+pub(super) fn edge(key: u32, id: u32) -> Edge {
+    u64::from(key) << 32 | u64::from(id)
+}
 
-    /// The two pixels that the edge joins; `steps` from [`neighbour_steps`].
-    pub(crate) fn ends(self, steps: &[u32; 4]) -> (u32, u32) {
-        let from = self.id & PIXEL_MASK;
-        (from, from + steps[(self.id >> PIXEL_BITS) as usize])
-    }
+pub(super) fn edge_key(edge: Edge) -> u32 {
+    (edge >> 32) as u32
+}
+
+/// Direction and start of an edge.
+pub(super) fn edge_id(edge: Edge) -> u32 {
+    edge as u32
+}
+
+pub(super) fn new_id(direction: usize, pixel: usize) -> u32 {
+    (direction as u32) << PIXEL_BITS | pixel as u32
+}
+
+pub(super) fn direction(id: u32) -> usize {
+    (id >> PIXEL_BITS) as usize
+}
+
+pub(super) fn start(id: u32) -> u32 {
+    id & PIXEL_MASK
+}
+
+/// The two pixels that an edge joins; `steps` from [`neighbour_steps`].
+pub(super) fn ends(id: u32, steps: &[u32; 4]) -> (u32, u32) {
+    (start(id), start(id) + steps[direction(id)])
 }
 
 /// From a pixel's index to its right, lower, lower right, lower left neighbour's.
-pub(crate) fn neighbour_steps(width: usize) -> [u32; 4] {
+pub(super) fn neighbour_steps(width: usize) -> [u32; 4] {
     let w = width as u32;
     [1, w, w + 1, w.wrapping_sub(1)]
 }
 
-/// Buffers for building the sorted edge list, reused between images.
+/// The edges of one tile.
 #[derive(Debug, Default)]
-pub(crate) struct EdgeBuilder {
-    planes: Vec<f64>,
-    rows: [Vec<f64>; 2],
-    padded: Vec<f64>,
-    column: Vec<f64>,
-    distances: Vec<f64>,
-    unsorted: Vec<Edge>,
+pub(super) struct TileEdges {
+    /// Keys of the row's edges by direction; rightward edges of the row below last.
+    keys: [Vec<u32>; 5],
+    /// Dominated edges of the blocks of the row above, and of this one; see [`dominated`].
+    blocks: [Vec<u8>; 2],
+    /// A bit for each direction's edge from the pixel: whether it sleeps.
+    asleep: Vec<u8>,
+    awake: [Vec<Edge>; 4],
     bucketed: Vec<Edge>,
 }
 
-impl EdgeBuilder {
-    /// All edges of the image, in buckets.
-    ///
-    /// `rgb` is `[height, width, 3]`, checked by the caller.
-    pub(crate) fn build(&mut self, rgb: &[u8], width: usize, height: usize, sigma: f64) -> Buckets<'_> {
-        to_planes(rgb, width, &mut self.planes);
-        let kernel = half_kernel(sigma);
-        let starts = direction_starts(width, height);
-        resize(&mut self.unsorted, starts[4]);
-        resize(&mut self.distances, width);
-        let mut next = [starts[0], starts[1], starts[2], starts[3]];
-        let mut buckets = [0; HIGH_DIGITS];
-        for y in 0..height {
-            self.rows.swap(0, 1);
-            self.smooth_row(y, width, height, &kernel);
-            for (direction, next) in next.iter_mut().enumerate() {
-                let made = self.row_edges(direction, y, width, *next, &mut buckets);
-                *next += made;
+impl TileEdges {
+    /// Makes the edges within a tile, and sorts those into buckets that are awake.
+    pub(super) fn build(&mut self, colours: &Colours, tile: &Area) -> (Buckets<'_>, &[u8]) {
+        self.reset(tile);
+        self.weigh(0, 0, colours, tile);
+        for y in 0..tile.height {
+            self.keys.swap(0, 4);
+            if y + 1 < tile.height {
+                (0..4).for_each(|direction| self.weigh(direction, y + 1, colours, tile));
             }
+            self.finish_row(y, tile);
         }
-        resize(&mut self.bucketed, starts[4]);
-        scatter(&self.unsorted, &mut self.bucketed, &mut buckets, high_digit);
-        // Scattering has moved each bucket's place to its end.
-        Buckets { edges: &self.bucketed, ends: buckets }
+        (Buckets::sort(&self.awake, &mut self.bucketed), &self.asleep)
     }
 
-    /// Smooths row `y` into `rows[1]`: `[3, width]`, columns first, then rows.
-    fn smooth_row(&mut self, y: usize, width: usize, height: usize, kernel: &[f64]) {
-        let stride = CHANNELS * width;
-        let radius = kernel.len() - 1;
-        let row = |at: isize| {
-            let start = reflect(at, height) * stride;
-            &self.planes[start..start + stride]
-        };
-        let y = y as isize;
-        resize(&mut self.column, stride);
-        centre_tap(&mut self.column, row(y), kernel[0]);
-        for reach in (1..=radius).rev() {
-            let (above, below) = (row(y - reach as isize), row(y + reach as isize));
-            add_pair(&mut self.column, above, below, kernel[reach]);
+    fn reset(&mut self, tile: &Area) {
+        self.keys.iter_mut().for_each(|keys| resize(keys, tile.width));
+        for blocks in &mut self.blocks {
+            blocks.clear();
+            resize(blocks, tile.width + 1);
         }
-        resize(&mut self.rows[1], stride);
-        for channel in 0..CHANNELS {
-            let span = channel * width..(channel + 1) * width;
-            pad(&self.column[span.clone()], radius, &mut self.padded);
-            let out = &mut self.rows[1][span];
-            centre_tap(out, &self.padded[radius..radius + width], kernel[0]);
-            for reach in (1..=radius).rev() {
-                let left = &self.padded[radius - reach..radius - reach + width];
-                let right = &self.padded[radius + reach..radius + reach + width];
-                add_pair(out, left, right, kernel[reach]);
-            }
-        }
+        resize(&mut self.asleep, tile.width * tile.height);
+        self.awake.iter_mut().for_each(Vec::clear);
     }
 
-    /// Makes the edges of one direction that end in row `y`, from `unsorted[first]`
-    /// on; returns how many.
-    fn row_edges(
-        &mut self, direction: usize, y: usize, width: usize, first: usize, buckets: &mut [u32; HIGH_DIGITS],
-    ) -> usize {
-        if direction > 0 && y == 0 {
-            return 0;
-        }
-        let [above, here] = &self.rows;
+    /// Weighs the edges of one direction that end in row `y`.
+    fn weigh(&mut self, direction: usize, y: usize, colours: &Colours, tile: &Area) {
         // Columns of the first pixel (in the row above, but for rightward edges) and of the second.
-        let (from_row, from, to) = match direction {
-            0 => (here, 0, 1),
-            1 => (above, 0, 0),
-            2 => (above, 0, 1),
-            _ => (above, 1, 0),
-        };
-        let count = width - from.max(to);
-        let distances = &mut self.distances[..count];
-        colour_distances(
-            distances,
-            [0, 1, 2].map(|c| &from_row[c * width + from..][..count]),
-            [0, 1, 2].map(|c| &here[c * width + to..][..count]),
+        let (above, from, to) = [(0, 0, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0)][direction];
+        let count = tile.width - from.max(to);
+        let keys = if direction == 0 { &mut self.keys[4] } else { &mut self.keys[direction] };
+        weigh(
+            &mut keys[from..from + count],
+            colours.row(tile.x + from, tile.y + y - above, count),
+            colours.row(tile.x + to, tile.y + y, count),
         );
-        let start_row = if direction == 0 { y } else { y - 1 };
-        let tag = (direction as u32) << PIXEL_BITS | (start_row * width + from) as u32;
-        let edges = &mut self.unsorted[first..first + count];
-        for (x, (edge, &weight)) in edges.iter_mut().zip(distances.iter()).enumerate() {
-            *edge = Edge { weight, id: tag + x as u32 };
-            buckets[high_digit(weight)] += 1;
-        }
-        count
     }
-}
 
-/// Where each direction's edges start in the list, and their total.
-fn direction_starts(width: usize, height: usize) -> [usize; 5] {
-    let right = (width - 1) * height;
-    let down = right + width * (height - 1);
-    let diagonal = (width - 1) * (height - 1);
-    [0, right, down, down + diagonal, down + 2 * diagonal]
-}
-
-/// Sets the length; what was in the vector may stay there.
-pub(crate) fn resize<T: Clone + Default>(vector: &mut Vec<T>, length: usize) {
-    vector.resize(length, T::default());
-}
-
-/// `[height, width, 3]` bytes to `[height, 3, width]` in `[0, 1]`.
-fn to_planes(rgb: &[u8], width: usize, planes: &mut Vec<f64>) {
-    let levels: [f64; 256] = std::array::from_fn(|level| level as f64 * (1.0 / 255.0));
-    resize(planes, rgb.len());
-    let stride = CHANNELS * width;
-    for (out, row) in planes.chunks_exact_mut(stride).zip(rgb.chunks_exact(stride)) {
-        let (red, rest) = out.split_at_mut(width);
-        let (green, blue) = rest.split_at_mut(width);
-        let planes = red.iter_mut().zip(green).zip(blue);
-        for (((r, g), b), pixel) in planes.zip(row.as_chunks::<CHANNELS>().0) {
-            *r = levels[pixel[0] as usize];
-            *g = levels[pixel[1] as usize];
-            *b = levels[pixel[2] as usize];
+    /// All edges that start in row `y` are known: those that are awake are listed.
+    fn finish_row(&mut self, y: usize, tile: &Area) {
+        self.blocks.swap(0, 1);
+        let (width, row) = (tile.width, y * tile.width);
+        let below = y + 1 < tile.height;
+        self.blocks[1].fill(0);
+        if below {
+            let last = width - 1;
+            let [h, v, d, e, h1] = &self.keys;
+            let sides = [&h[..last], &h1[..last], &v[..last], &v[1..]];
+            dominated(&mut self.blocks[1][1..width], sides, [&d[..last], &e[1..]]);
+        }
+        mark_asleep(&mut self.asleep[row..row + width], &self.blocks[0], &self.blocks[1]);
+        let spans = [(0, width - 1), (0, width), (0, width - 1), (1, width)];
+        for (direction, &(from, to)) in spans[..if below { 4 } else { 1 }].iter().enumerate() {
+            let first = new_id(direction, row + from);
+            let asleep = &self.asleep[row + from..row + to];
+            list_awake(&mut self.awake[direction], &self.keys[direction][from..to], asleep, direction, first);
         }
     }
 }
 
-/// The centre and one side of the normalised Gaussian, `[radius + 1]`.
-fn half_kernel(sigma: f64) -> Vec<f64> {
-    let radius = (TRUNCATE * sigma + 0.5) as usize;
-    if radius == 0 {
-        return vec![1.0];
-    }
-    let slope = -0.5 / (sigma * sigma);
-    let raw: Vec<f64> = (0..=radius).map(|i| libm::exp(slope * (i * i) as f64)).collect();
-    // From the left end to the right, as a plain sum over the whole kernel adds.
-    let sum = raw.iter().rev().chain(&raw[1..]).fold(0.0, |sum, tap| sum + tap);
-    raw.iter().map(|tap| tap / sum).collect()
-}
-
-/// Mirrors an index at the borders, border elements included: `c b a | a b c | c b a`.
-fn reflect(index: isize, length: usize) -> usize {
-    let length = length as isize;
-    let folded = index.rem_euclid(2 * length);
-    (if folded < length { folded } else { 2 * length - 1 - folded }) as usize
-}
-
-/// `line` with `radius` mirrored elements at each end.
-fn pad(line: &[f64], radius: usize, padded: &mut Vec<f64>) {
-    padded.clear();
-    let (reach, width) = (radius as isize, line.len());
-    padded.extend((-reach..0).map(|x| line[reflect(x, width)]));
-    padded.extend_from_slice(line);
-    padded.extend((0..reach).map(|x| line[reflect(width as isize + x, width)]));
-}
-
-/// `out = row · tap`.
-#[multiversion(targets("x86_64+avx+avx2"))]
-fn centre_tap(out: &mut [f64], row: &[f64], tap: f64) {
-    for (out, value) in out.iter_mut().zip(row) {
-        *out = value * tap;
-    }
-}
-
-/// `out += (a + b) · tap`: the two taps at the same distance from the centre.
-#[multiversion(targets("x86_64+avx+avx2"))]
-fn add_pair(out: &mut [f64], a: &[f64], b: &[f64], tap: f64) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        *out += (a + b) * tap;
-    }
-}
-
-/// Euclidean distances between the colours of two rows given as planes.
-#[multiversion(targets("x86_64+avx+avx2"))]
-fn colour_distances(out: &mut [f64], from: [&[f64]; 3], to: [&[f64]; 3]) {
-    let n = out.len();
+/// Keys of the edges between the pixels of two rows given as planes.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
+fn weigh(keys: &mut [u32], from: [&[f64]; 3], to: [&[f64]; 3]) {
+    let n = keys.len();
     let (r0, g0, b0) = (&from[0][..n], &from[1][..n], &from[2][..n]);
     let (r1, g1, b1) = (&to[0][..n], &to[1][..n], &to[2][..n]);
     for i in 0..n {
         let (r, g, b) = (r1[i] - r0[i], g1[i] - g0[i], b1[i] - b0[i]);
-        out[i] = (r * r + g * g + b * b).sqrt();
+        let weight = (r * r + g * g + b * b).sqrt();
+        keys[i] = key(weight);
     }
 }
 
-// Sorting. A weight's key is its upper bits as an f32, counted from those of 2^-15, so that
-// nearly every weight is alone with its key. A counting pass by the key's upper half makes
-// buckets that fit the processor's cache; in a bucket, a second one by the lower half puts the
-// keys in order, and the few equal keys are then ordered exactly, by their f64 weights.
-
-const HIGH_BITS: u32 = 11;
-const HIGH_DIGITS: usize = 1 << HIGH_BITS;
-const LOW_BITS: u32 = 11;
-const LOW_DIGITS: usize = 1 << LOW_BITS;
-/// What is left of the 27 bits that f32s between 2^-15 and 2 take.
-const DROPPED_BITS: u32 = 27 - HIGH_BITS - LOW_BITS;
-const KEY_FLOOR: u32 = 0x3800_0000; // 2^-15
-/// Buckets up to this size are sorted by comparing.
-const SMALL_BUCKET: usize = 48;
-
-/// Monotone in the weight; uses all of the two digits for weights below 2 (they reach √3).
-fn key(weight: f64) -> usize {
-    ((weight as f32).to_bits().saturating_sub(KEY_FLOOR) >> DROPPED_BITS) as usize
-}
-
-fn high_digit(weight: f64) -> usize {
-    (key(weight) >> LOW_BITS) % HIGH_DIGITS
-}
-
-fn low_digit(weight: f64) -> usize {
-    key(weight) % LOW_DIGITS
-}
-
-/// The edges of an image in buckets of ascending weight, each bucket in order of `id`.
-///
-/// Sorting is left to [`sort_bucket`]: by the time that the heavier buckets come up, most of
-/// their edges lie within a segment and need no order.
-#[derive(Debug)]
-pub(crate) struct Buckets<'a> {
-    edges: &'a [Edge],
-    ends: [u32; HIGH_DIGITS],
-}
-
-impl Buckets<'_> {
-    /// The buckets, lightest first; some are empty.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Edge]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(move |(&start, &end)| &self.edges[start as usize..end as usize])
+/// For each block of 2 × 2 pixels, which of its six edges are heavier than all edges of another
+/// way between their ends within the block: a bit for the upper, lower, left and right side,
+/// the falling and the rising diagonal.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
+fn dominated(out: &mut [u8], sides: [&[u32]; 4], diagonals: [&[u32]; 2]) {
+    let n = out.len();
+    let [upper, lower, left, right] = sides.map(|keys| &keys[..n]);
+    let [falling, rising] = diagonals.map(|keys| &keys[..n]);
+    for i in 0..n {
+        // Edges of weight 0 are in order of direction and pixel.
+        let (t, b, l, r) = (upper[i], lower[i].max(1), left[i].max(2), right[i].max(3));
+        let (d, e) = (falling[i].max(4), rising[i].max(5));
+        // The two ways over the first given edge, the two over the second.
+        let way = |a: u32, a1: u32, b: u32, b1: u32, across: u32| {
+            let over_a = a.max(a1.min(across.max(b1)));
+            let over_b = b.max(b1.min(across.max(a1)));
+            over_a.min(over_b)
+        };
+        let bits = u8::from(t > way(l, e, d, r, b))
+            | u8::from(b > way(l, d, e, r, t)) << 1
+            | u8::from(l > way(t, e, d, b, r)) << 2
+            | u8::from(r > way(t, d, e, b, l)) << 3
+            | u8::from(d > way(t, r, l, b, e)) << 4
+            | u8::from(e > way(t, l, r, b, d)) << 5;
+        out[i] = bits;
     }
 }
 
-/// Writes edges of one bucket, which must be in order of `id`, into `to` in ascending order of
-/// weight. Of equal weights, all rightward edges come first, then downward, then the two
-/// diagonals, each in raster order.
-pub(crate) fn sort_bucket(from: &[Edge], to: &mut [Edge]) {
-    if from.len() <= SMALL_BUCKET {
-        to.copy_from_slice(from);
-        to.sort_unstable_by(Edge::order);
-    } else {
-        let mut counts = [0; LOW_DIGITS];
-        from.iter().for_each(|edge| counts[low_digit(edge.weight)] += 1);
-        scatter(from, to, &mut counts, low_digit);
-        sort_equal_keys(to);
+/// From the dominated edges of the blocks above and below a row of pixels to those of the pixels.
+/// `blocks[x + 1]` is the one whose left column is `x`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
+fn mark_asleep(asleep: &mut [u8], above: &[u8], below: &[u8]) {
+    let n = asleep.len();
+    let (above, left, right) = (&above[1..n + 1], &below[..n], &below[1..n + 1]);
+    for x in 0..n {
+        let rightward = (above[x] >> 1 | right[x]) & 1;
+        let down = (right[x] >> 2 | left[x] >> 3) & 1;
+        asleep[x] = rightward | down << 1 | (right[x] >> 4 & 1) << 2 | (left[x] >> 5 & 1) << 3;
     }
 }
 
-/// One stable counting pass from `from` to `to`. `counts` says how often each digit occurs, and
-/// afterwards where its edges end.
-fn scatter<const DIGITS: usize>(
-    from: &[Edge], to: &mut [Edge], counts: &mut [u32; DIGITS], digit: impl Fn(f64) -> usize,
-) {
-    let mut start = 0;
-    for count in counts.iter_mut() {
-        start += std::mem::replace(count, start);
+/// Appends those edges of a row that are awake. Without a branch, which could not be predicted.
+fn list_awake(list: &mut Vec<Edge>, keys: &[u32], asleep: &[u8], direction: usize, first: u32) {
+    let start = list.len();
+    list.resize(start + keys.len(), 0);
+    let out = &mut list[start..];
+    let mut count = 0;
+    for ((&key, &asleep), id) in keys.iter().zip(asleep).zip(first..) {
+        out[count] = edge(key, id);
+        count += usize::from(!asleep >> direction & 1);
     }
-    for edge in from {
-        let place = &mut counts[digit(edge.weight)];
-        to[*place as usize] = *edge;
-        *place += 1;
-    }
-}
-
-/// Longest way that an edge is moved by insertion; beyond it, its run is sorted as a whole.
-const INSERTION_REACH: usize = 12;
-
-/// Puts edges of equal key, which are in order of `id`, in order of weight first.
-fn sort_equal_keys(edges: &mut [Edge]) {
-    let mut at = 1;
-    while at < edges.len() {
-        let edge = edges[at];
-        if edges[at - 1].weight <= edge.weight {
-            at += 1;
-            continue;
-        }
-        let stop = at.saturating_sub(INSERTION_REACH);
-        let mut to = at - 1;
-        while to > stop && edges[to - 1].weight > edge.weight {
-            to -= 1;
-        }
-        if to > stop {
-            edges.copy_within(to..at, to + 1);
-            edges[to] = edge;
-            at += 1;
-        } else {
-            at = sort_run(edges, at);
-        }
-    }
-}
-
-/// Sorts the whole run of edges with the key of `edges[at]`; returns its end.
-fn sort_run(edges: &mut [Edge], at: usize) -> usize {
-    let run_key = key(edges[at].weight);
-    let in_run = |edge: &&Edge| key(edge.weight) == run_key;
-    let start = at - edges[..at].iter().rev().take_while(in_run).count();
-    let end = at + edges[at..].iter().take_while(in_run).count();
-    edges[start..end].sort_unstable_by(Edge::order);
-    end
+    list.truncate(start + count);
 }
 
 #[cfg(test)]
@@ -349,29 +200,34 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::regions::order::Sorter;
 
-    /// Checks the order and that every pair of neighbours is joined once.
+    /// Checks the order, and that every pair of neighbours is joined once, awake or asleep.
     fn check(rgb: &[u8], width: usize, height: usize, sigma: f64) {
-        let mut builder = EdgeBuilder::default();
-        let buckets = builder.build(rgb, width, height, sigma);
-        let mut edges = Vec::new();
+        let tile = Area { x: 0, y: 0, width, height };
+        let (mut colours, mut edges) = (Colours::default(), TileEdges::default());
+        colours.smooth(rgb, (width, height), sigma);
+        let weights = colours.weights(tile);
+        let (buckets, asleep) = edges.build(&colours, &tile);
+        let (mut sorter, mut ids) = (Sorter::default(), Vec::new());
         for bucket in buckets.iter() {
-            let start = edges.len();
-            edges.resize(start + bucket.len(), Edge::default());
-            sort_bucket(bucket, &mut edges[start..]);
+            let count = sorter.sort(bucket, &weights);
+            ids.extend(sorter.ordered[..count].iter().map(|&edge| edge_id(edge)));
         }
-        assert!(edges.windows(2).all(|pair| {
-            let order = pair[0].weight.total_cmp(&pair[1].weight);
-            order.then(pair[0].id.cmp(&pair[1].id)).is_lt()
-        }));
+        assert!(ids.windows(2).all(|pair| weights.exact(pair[0]) < weights.exact(pair[1])));
+        let sleeping = (0..4).flat_map(|direction| {
+            let sleeps = move |&pixel: &usize| asleep[pixel] >> direction & 1 == 1;
+            (0..width * height).filter(sleeps).map(move |pixel| new_id(direction, pixel))
+        });
+        let all: Vec<u32> = ids.into_iter().chain(sleeping).collect();
         let steps = neighbour_steps(width);
-        let joined: HashSet<(u32, u32)> = edges.iter().map(|edge| edge.ends(&steps)).collect();
-        assert_eq!(joined.len(), edges.len());
-        assert_eq!(edges.len(), direction_starts(width, height)[4]);
+        let joined: HashSet<(u32, u32)> = all.iter().map(|&id| ends(id, &steps)).collect();
+        assert_eq!(joined.len(), all.len());
+        let (w, h) = (width, height);
+        assert_eq!(all.len(), (w - 1) * h + w * (h - 1) + 2 * (w - 1) * (h - 1));
         for (a, b) in joined {
             let (a, b) = (a as usize, b as usize);
-            assert!(b < width * height);
-            assert!((a % width).abs_diff(b % width) <= 1 && (b / width - a / width) <= 1);
+            assert!(b < w * h && (a % w).abs_diff(b % w) <= 1 && (b / w - a / w) <= 1);
         }
     }
 
@@ -389,42 +245,20 @@ mod tests {
         }
     }
 
+    /// Of the six edges of one block, three join its pixels; the others sleep.
     #[test]
-    fn keys_are_monotone_and_fit_two_digits() {
-        let weights = [0.0, 1e-300, 1e-9, 3.0e-5, 3.1e-5, 0.1, 0.100_001, 1.0, 3f64.sqrt()];
-        let keys = weights.map(key);
-        assert!(keys.is_sorted());
-        assert!(keys[8] < HIGH_DIGITS * LOW_DIGITS);
-        assert!(keys[5] < keys[6]);
-    }
-
-    #[test]
-    fn mirrors_as_often_as_needed() {
-        let mirrored: Vec<usize> = (-5..6).map(|at| reflect(at, 2)).collect();
-        assert_eq!(mirrored, [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1]);
-        let mut padded = Vec::new();
-        pad(&[1.0, 2.0, 3.0], 2, &mut padded);
-        assert_eq!(padded, [2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 2.0]);
-    }
-
-    /// An impulse comes back as the outer product of the kernel, which sums to 1.
-    #[test]
-    fn smooths_separably() {
-        let (side, sigma) = (15, 0.8);
-        let mut rgb = vec![0; 3 * side * side];
-        rgb[3 * (7 * side + 7) + 1] = 255;
-        let mut builder = EdgeBuilder::default();
-        to_planes(&rgb, side, &mut builder.planes);
-        let kernel = half_kernel(sigma);
-        assert_eq!(kernel.len(), 4);
-        assert!((kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>() - 1.0).abs() < 1e-15);
-        for y in 0..side {
-            builder.smooth_row(y, side, side, &kernel);
-            for x in 0..side {
-                let tap = |at: usize| kernel.get(at.abs_diff(7)).copied().unwrap_or(0.0);
-                assert!((builder.rows[1][side + x] - tap(x) * tap(y)).abs() < 1e-16);
-                assert_eq!(builder.rows[1][x], 0.0);
-            }
-        }
+    fn only_a_tree_of_each_block_is_awake() {
+        let dominated = |[t, b, l, r, d, e]: [u32; 6]| {
+            let mut bits = [0];
+            super::dominated(&mut bits, [&[t], &[b], &[l], &[r]], [&[d], &[e]]);
+            bits[0]
+        };
+        assert_eq!(dominated([10, 20, 30, 40, 50, 60]), 0b11_1000);
+        assert_eq!(dominated([60, 50, 40, 30, 20, 10]), 0b00_0111);
+        // Around the block: the sides' heaviest, though both diagonals are heavier.
+        assert_eq!(dominated([10, 20, 30, 25, 50, 60]), 0b11_0100);
+        // Of equal edges none is heavier, but of equal colours one way is enough.
+        assert_eq!(dominated([10; 6]), 0);
+        assert_eq!(dominated([0; 6]), 0b11_1000);
     }
 }

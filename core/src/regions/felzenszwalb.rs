@@ -8,11 +8,17 @@
 //! joined to the neighbour across their lightest edge. The partition agrees with
 //! that of scikit-image's `segmentation.felzenszwalb` for the same numbers.
 
-use super::edges::{Buckets, Edge, EdgeBuilder, neighbour_steps, resize, sort_bucket};
+use super::edges::TileEdges;
+use super::forest::{Forest, Graph, Pixels};
+use super::merge::Merger;
+use super::smoothing::Colours;
+use super::tiles::{Area, tiles};
 use super::{LabelMap, RegionError, check_buffer};
 
 /// Colours are compared in `[0, 1]`, whereas `scale` is customarily given for `[0, 255]`.
 const SCALE_UNIT: f64 = 255.0;
+/// Side of a tile in pixels: larger ones leave less to be merged, but no longer fit the caches.
+const TILE: usize = 512;
 /// A wider Gaussian is surely a mistake, and its kernel would only cost time.
 const MAX_SIGMA: f64 = 1000.0;
 
@@ -82,8 +88,10 @@ pub fn felzenszwalb_scales(
 /// A workspace for segmenting many images: allocates only when one is larger than all before.
 #[derive(Debug, Default)]
 pub struct Felzenszwalb {
-    builder: EdgeBuilder,
+    colours: Colours,
+    edges: TileEdges,
     forest: Forest,
+    mergers: Vec<Merger>,
 }
 
 impl Felzenszwalb {
@@ -100,14 +108,12 @@ impl Felzenszwalb {
     pub fn segment(
         &mut self, rgb: &[u8], width: usize, height: usize, params: &FelzenszwalbParams,
     ) -> Result<LabelMap, RegionError> {
-        check_buffer("RGB image", width, height, 3, rgb.len())?;
-        params.validate()?;
-        let buckets = self.builder.build(rgb, width, height, params.sigma);
-        Ok(self.forest.segment(&buckets, width, height, params))
+        let mut maps = self.segment_scales(rgb, width, height, std::slice::from_ref(params))?;
+        Ok(maps.swap_remove(0))
     }
 
     /// As [`felzenszwalb_scales`]. Neighbouring elements of the same sigma share smoothing
-    /// and sorting, which is most of the work.
+    /// and sorting, which is half of the work.
     ///
     /// # Errors
     /// As [`felzenszwalb`].
@@ -116,138 +122,37 @@ impl Felzenszwalb {
     ) -> Result<Vec<LabelMap>, RegionError> {
         check_buffer("RGB image", width, height, 3, rgb.len())?;
         scales.iter().try_for_each(FelzenszwalbParams::validate)?;
-        let mut maps = Vec::with_capacity(scales.len());
-        for group in scales.chunk_by(|a, b| a.sigma == b.sigma) {
-            let buckets = self.builder.build(rgb, width, height, group[0].sigma);
-            for params in group {
-                maps.push(self.forest.segment(&buckets, width, height, params));
-            }
+        let groups = scales.chunk_by(|a, b| a.sigma == b.sigma);
+        Ok(groups.flat_map(|group| self.segment_group(rgb, (width, height), group, TILE)).collect())
+    }
+
+    /// Segments at several scales of one sigma, in tiles of `side` pixels.
+    fn segment_group(
+        &mut self, rgb: &[u8], sides: (usize, usize), group: &[FelzenszwalbParams], side: usize,
+    ) -> Vec<LabelMap> {
+        self.colours.smooth(rgb, sides, group[0].sigma);
+        self.mergers.resize_with(group.len(), Merger::default);
+        for (merger, params) in self.mergers.iter_mut().zip(group) {
+            merger.reset(sides.0 * sides.1, params.scale / SCALE_UNIT);
         }
-        Ok(maps)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Segment {
-    /// Weight below which an edge may still join the segment.
-    limit: f64,
-    /// Pixels.
-    size: u32,
-}
-
-/// Disjoint segments of pixels: a forest whose roots stand for the segments.
-#[derive(Debug, Default)]
-struct Forest {
-    parent: Vec<u32>,
-    /// Valid at roots.
-    segments: Vec<Segment>,
-    /// One bucket's edges between segments, and the same in order.
-    open: Vec<Edge>,
-    ordered: Vec<Edge>,
-    /// Edges that joined nothing but still may, by `min_size`.
-    refused: Vec<Edge>,
-}
-
-impl Forest {
-    fn segment(
-        &mut self, buckets: &Buckets, width: usize, height: usize, params: &FelzenszwalbParams,
-    ) -> LabelMap {
-        let scale = params.scale / SCALE_UNIT;
-        let steps = neighbour_steps(width);
-        self.reset(width * height, scale);
-        self.join_similar(buckets, &steps, scale);
-        self.join_small(&steps, params.min_size);
-        let roots = (0..self.parent.len() as u32).map(|pixel| find(&mut self.parent, pixel));
-        let labels = roots.collect();
-        LabelMap::from_valid_parts(width, height, labels)
+        tiles(sides, side).for_each(|tile| self.segment_tile(tile, group));
+        let merge = |(merger, params): (&mut Merger, &FelzenszwalbParams)| {
+            let (labels, count) = merger.finish(&self.colours, params.scale / SCALE_UNIT, params.min_size);
+            LabelMap::from_numbered(sides.0, sides.1, labels, count)
+        };
+        self.mergers.iter_mut().zip(group).map(merge).collect()
     }
 
-    fn reset(&mut self, pixels: usize, scale: f64) {
-        self.parent.clear();
-        self.parent.extend(0..pixels as u32);
-        self.segments.clear();
-        let single = Segment { limit: scale, size: 1 };
-        self.segments.resize(pixels, single);
-        self.refused.clear();
-    }
-
-    /// The paper's algorithm 1. An edge inside a segment stays inside, so the others alone are
-    /// put in order, and of those the refused ones alone are kept for [`Self::join_small`].
-    fn join_similar(&mut self, buckets: &Buckets, steps: &[u32; 4], scale: f64) {
-        for bucket in buckets.iter() {
-            let count = self.keep_open(bucket, steps);
-            resize(&mut self.ordered, count);
-            sort_bucket(&self.open[..count], &mut self.ordered);
-            for at in 0..count {
-                self.join_if_similar(self.ordered[at], steps, scale);
-            }
+    fn segment_tile(&mut self, tile: Area, group: &[FelzenszwalbParams]) {
+        let (buckets, asleep) = self.edges.build(&self.colours, &tile);
+        for (merger, params) in self.mergers.iter_mut().zip(group) {
+            let scale = params.scale / SCALE_UNIT;
+            let graph = Graph { nodes: Pixels, weights: self.colours.weights(tile), scale };
+            self.forest.reset(tile.width * tile.height, scale, asleep);
+            merger.hold_borders(&mut self.forest, &self.colours, &tile);
+            self.forest.join_similar(&graph, &buckets);
+            merger.add(&mut self.forest, &graph.weights, self.colours.width);
         }
-    }
-
-    /// Copies the edges that are not visibly within one segment to `open`; returns how many.
-    /// Without a branch, which could not be predicted.
-    fn keep_open(&mut self, bucket: &[Edge], steps: &[u32; 4]) -> usize {
-        resize(&mut self.open, bucket.len());
-        let grandparent = |node: u32| self.parent[self.parent[node as usize] as usize];
-        let mut count = 0;
-        for edge in bucket {
-            let (a, b) = edge.ends(steps);
-            self.open[count] = *edge;
-            count += usize::from(grandparent(a) != grandparent(b));
-        }
-        count
-    }
-
-    fn join_if_similar(&mut self, edge: Edge, steps: &[u32; 4], scale: f64) {
-        let (a, b) = edge.ends(steps);
-        let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
-        if a == b {
-            return;
-        }
-        let limit = |root: u32| self.segments[root as usize].limit;
-        if edge.weight < limit(a).min(limit(b)) {
-            let joined = self.union(a, b);
-            // Edges come in ascending order: this one is the segment's heaviest.
-            joined.limit = edge.weight + scale / f64::from(joined.size);
-        } else {
-            self.refused.push(edge);
-        }
-    }
-
-    fn join_small(&mut self, steps: &[u32; 4], min_size: usize) {
-        for at in 0..self.refused.len() {
-            let (a, b) = self.refused[at].ends(steps);
-            let (a, b) = (find(&mut self.parent, a), find(&mut self.parent, b));
-            let size = |root: u32| self.segments[root as usize].size;
-            let smaller = size(a).min(size(b));
-            if a != b && (smaller as usize) < min_size {
-                self.union(a, b);
-            }
-        }
-    }
-
-    /// Joins two roots, the smaller segment below the larger; returns what they make.
-    fn union(&mut self, a: u32, b: u32) -> &mut Segment {
-        let size = |root: u32| self.segments[root as usize].size;
-        let (root, child) = if size(a) < size(b) { (b, a) } else { (a, b) };
-        let added = size(child);
-        self.parent[child as usize] = root;
-        let joined = &mut self.segments[root as usize];
-        joined.size += added;
-        joined
-    }
-}
-
-/// The root above `node`; halves the path on the way.
-fn find(parent: &mut [u32], mut node: u32) -> u32 {
-    loop {
-        let above = parent[node as usize];
-        let top = parent[above as usize];
-        if above == top {
-            return above;
-        }
-        parent[node as usize] = top;
-        node = top;
     }
 }
 
@@ -397,6 +302,21 @@ mod tests {
                     prop_assert_eq!(map, &felzenszwalb(&rgb, width, height, params).unwrap());
                 }
             }
+        }
+
+        /// Tiles of a few pixels leave most edges to be decided when they are merged.
+        #[test]
+        fn tiles_change_nothing(
+            (width, height, rgb) in any_image(),
+            side in 1..9usize,
+            scale in 1.0..2000.0f64,
+            sigma in prop_oneof![Just(0.0), Just(0.8)],
+            min_size in 0..30usize,
+        ) {
+            let params = FelzenszwalbParams { scale, sigma, min_size };
+            let whole = felzenszwalb(&rgb, width, height, &params).unwrap();
+            let tiled = Felzenszwalb::new().segment_group(&rgb, (width, height), &[params], side);
+            prop_assert_eq!(&tiled, &[whole]);
         }
     }
 }

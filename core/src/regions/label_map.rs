@@ -64,6 +64,12 @@ impl LabelMap {
         Self { width, height, labels, count }
     }
 
+    /// A map whose labels are numbered by first occurrence, as the caller has seen to.
+    pub(crate) fn from_numbered(width: usize, height: usize, labels: Vec<u32>, count: u32) -> Self {
+        debug_assert_eq!(labels.len(), width * height);
+        Self { width, height, labels, count }
+    }
+
     /// Columns.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -15,6 +15,11 @@ pub mod rle;
 pub mod sampling;
 
 mod edges;
+mod forest;
+mod merge;
+mod order;
+mod smoothing;
+mod tiles;
 
 pub use felzenszwalb::{Felzenszwalb, FelzenszwalbParams, felzenszwalb, felzenszwalb_scales};
 pub use label_map::{BoundingBox, LabelMap, adjusted_rand_index};

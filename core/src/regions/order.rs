@@ -1,0 +1,186 @@
+//! Sorting edges by weight.
+//!
+//! A weight's key is its bits as an f32. A counting pass by the key's upper part, counted from
+//! 2^-15, makes buckets that fit the processor's cache; in a bucket, a second one by a lower part
+//! puts edges nearly in order, and insertion does the rest. The few edges of equal key are then
+//! ordered exactly, by their f64 weights.
+
+use super::edges::{Edge, edge, edge_id, edge_key};
+use super::smoothing::{Weights, resize};
+
+const HIGH_BITS: u32 = 11;
+pub(super) const HIGH_DIGITS: usize = 1 << HIGH_BITS;
+const LOW_BITS: u32 = 8;
+const LOW_DIGITS: usize = 1 << LOW_BITS;
+/// What is left of the 27 bits that f32s between 2^-15 and 2 take.
+const HIGH_SHIFT: u32 = 2 * LOW_BITS;
+const KEY_FLOOR: u32 = 0x3800_0000; // 2^-15
+/// Buckets up to this size are sorted by comparing.
+const SMALL_BUCKET: usize = 32;
+
+/// Monotone in the weight; uses all digits for weights below 2 (they reach √3).
+pub(super) fn high_digit(key: u32) -> usize {
+    (key.saturating_sub(KEY_FLOOR) >> HIGH_SHIFT) as usize % HIGH_DIGITS
+}
+
+fn middle_digit(key: u32) -> usize {
+    (key.saturating_sub(KEY_FLOOR) >> LOW_BITS) as usize % LOW_DIGITS
+}
+
+fn low_digit(key: u32) -> usize {
+    key.saturating_sub(KEY_FLOOR) as usize % LOW_DIGITS
+}
+
+/// The edges of a tile in buckets of ascending weight, each bucket in order of direction and
+/// pixel: where each bucket ends.
+///
+/// Sorting is left to [`Sorter`]: by the time that the heavier buckets come up, many of
+/// their edges lie within a segment and need no order.
+#[derive(Debug)]
+pub(super) struct Buckets<'a> {
+    edges: &'a [Edge],
+    ends: [u32; HIGH_DIGITS],
+}
+
+impl<'a> Buckets<'a> {
+    /// Sorts `lists`, one after the other, into `to`.
+    pub(super) fn sort(lists: &[Vec<Edge>], to: &'a mut Vec<Edge>) -> Self {
+        let mut ends = [0; HIGH_DIGITS];
+        for list in lists {
+            list.iter().for_each(|&edge| ends[high_digit(edge_key(edge))] += 1);
+        }
+        resize(to, lists.iter().map(Vec::len).sum());
+        sums_before(&mut ends);
+        for list in lists {
+            scatter(list, to, &mut ends, high_digit);
+        }
+        // Scattering has moved each bucket's place to its end.
+        Self { edges: to, ends }
+    }
+
+    /// The buckets, lightest first; some are empty.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[Edge]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(&start, &end)| &self.edges[start as usize..end as usize])
+    }
+}
+
+/// Sorts buckets.
+#[derive(Debug, Default)]
+pub(super) struct Sorter {
+    between: Vec<Edge>,
+    pub(super) ordered: Vec<Edge>,
+    exact: Vec<(u64, u32)>,
+}
+
+impl Sorter {
+    /// Sorts the edges of one bucket into `ordered` by weight; equal weights by direction and
+    /// pixel. Returns how many there are; what is behind them is of other buckets.
+    pub(super) fn sort(&mut self, bucket: &[Edge], weights: &Weights) -> usize {
+        let count = bucket.len();
+        for list in [&mut self.between, &mut self.ordered] {
+            resize(list, count.max(list.len()));
+        }
+        let ordered = &mut self.ordered[..count];
+        if count <= SMALL_BUCKET {
+            ordered.copy_from_slice(bucket);
+            ordered.sort_unstable();
+        } else {
+            sort_by_digits(bucket, &mut self.between[..count], ordered);
+        }
+        sort_equal_keys(ordered, &mut self.exact, weights);
+        count
+    }
+}
+
+fn sort_by_digits(from: &[Edge], between: &mut [Edge], to: &mut [Edge]) {
+    let mut places = [[0; LOW_DIGITS]; 2];
+    for &edge in from {
+        places[0][low_digit(edge_key(edge))] += 1;
+        places[1][middle_digit(edge_key(edge))] += 1;
+    }
+    places.iter_mut().for_each(sums_before);
+    scatter(from, between, &mut places[0], low_digit);
+    scatter(between, to, &mut places[1], middle_digit);
+}
+
+fn sums_before<const DIGITS: usize>(counts: &mut [u32; DIGITS]) {
+    let mut start = 0;
+    for count in counts {
+        start += std::mem::replace(count, start);
+    }
+}
+
+/// One stable counting pass from `from` to `to`. `places` says where each digit's edges start,
+/// and afterwards where they end.
+fn scatter<const DIGITS: usize>(
+    from: &[Edge], to: &mut [Edge], places: &mut [u32; DIGITS], digit: impl Fn(u32) -> usize,
+) {
+    for &edge in from {
+        let place = &mut places[digit(edge_key(edge))];
+        to[*place as usize] = edge;
+        *place += 1;
+    }
+}
+
+/// Puts edges of equal key in exact order. `exact` is scratch.
+fn sort_equal_keys(ordered: &mut [Edge], exact: &mut Vec<(u64, u32)>, weights: &Weights) {
+    for run in ordered.chunk_by_mut(|&a, &b| edge_key(a) == edge_key(b)) {
+        match run {
+            [_] => (),
+            // Colours that differ do so by more than what rounds to 0.
+            [first, ..] if edge_key(*first) == 0 => run.sort_unstable(),
+            _ => sort_run(run, exact, weights),
+        }
+    }
+}
+
+fn sort_run(run: &mut [Edge], exact: &mut Vec<(u64, u32)>, weights: &Weights) {
+    exact.clear();
+    exact.extend(run.iter().map(|&edge| weights.exact(edge_id(edge))));
+    exact.sort_unstable();
+    for (to, &(_, id)) in run.iter_mut().zip(exact.iter()) {
+        *to = edge(edge_key(*to), id);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::regions::edges::{key, new_id};
+    use crate::regions::smoothing::Colours;
+    use crate::regions::tiles::Area;
+
+    #[test]
+    fn digits_are_monotone_and_tell_all_keys_apart() {
+        let weights = [0.0, 1e-300, 1e-9, 3.0e-5, 3.1e-5, 0.1, 0.100_001, 1.0, 3f64.sqrt()];
+        let digits = weights.map(|weight| {
+            let key = key(weight);
+            (high_digit(key), middle_digit(key), low_digit(key))
+        });
+        assert!(digits.is_sorted());
+        assert!(digits[3] < digits[4] && digits[5] < digits[6]);
+    }
+
+    /// Weights that are equal as f32 but not as f64, few and many of them.
+    #[test]
+    fn equal_keys_are_ordered_exactly() {
+        for width in [9, 300] {
+            let (mut colours, height) = (Colours::default(), 3);
+            let rgb: Vec<u8> = (0..width * height).flat_map(|at| [(at % width % 256) as u8; 3]).collect();
+            colours.smooth(&rgb, (width, height), 0.8);
+            let weights = colours.weights(Area { x: 0, y: 0, width, height });
+            let ids = (0..width * height).filter(|at| at % width < width - 1).map(|at| new_id(0, at));
+            let edges: Vec<Edge> = ids.map(|id| edge(key(weights.weight(id)), id)).collect();
+            let middle = edges.iter().filter(|&&edge| edge_key(edge) == edge_key(edges[4])).copied();
+            let middle: Vec<Edge> = middle.collect();
+            let exact = |&edge: &Edge| weights.exact(edge_id(edge));
+            assert!(middle.len() > 4 && !middle.is_sorted_by_key(exact));
+            let mut sorter = Sorter::default();
+            let count = sorter.sort(&middle, &weights);
+            assert_eq!(count, middle.len());
+            assert!(sorter.ordered[..count].is_sorted_by_key(exact));
+        }
+    }
+}
