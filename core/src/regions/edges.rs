@@ -14,10 +14,12 @@ const PIXEL_MASK: u32 = (1 << PIXEL_BITS) - 1;
 pub(super) type Edge = u64;
 
 /// Monotone in the weight; weights that differ by less than rounding share a key.
+#[inline]
 pub(super) fn key(weight: f64) -> u32 {
     (weight as f32).to_bits()
 }
 
+#[inline]
 pub(super) fn edge(key: u32, id: u32) -> Edge {
     u64::from(key) << 32 | u64::from(id)
 }
@@ -27,6 +29,7 @@ pub(super) fn edge_key(edge: Edge) -> u32 {
 }
 
 /// Direction and start of an edge.
+#[inline]
 pub(super) fn edge_id(edge: Edge) -> u32 {
     edge as u32
 }
@@ -35,20 +38,24 @@ pub(super) fn new_id(direction: usize, pixel: usize) -> u32 {
     (direction as u32) << PIXEL_BITS | pixel as u32
 }
 
+#[inline]
 pub(super) fn direction(id: u32) -> usize {
     (id >> PIXEL_BITS) as usize
 }
 
+#[inline]
 pub(super) fn start(id: u32) -> u32 {
     id & PIXEL_MASK
 }
 
 /// The two pixels that an edge joins; `steps` from [`neighbour_steps`].
+#[inline]
 pub(super) fn ends(id: u32, steps: &[u32; 4]) -> (u32, u32) {
     (start(id), start(id) + steps[direction(id)])
 }
 
 /// From a pixel's index to its right, lower, lower right, lower left neighbour's.
+#[inline]
 pub(super) fn neighbour_steps(width: usize) -> [u32; 4] {
     let w = width as u32;
     [1, w, w + 1, w.wrapping_sub(1)]

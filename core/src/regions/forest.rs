@@ -57,6 +57,7 @@ pub(super) struct Graph<'a, N> {
 }
 
 impl<N: Nodes> Graph<'_, N> {
+    #[inline]
     fn ends(&self, id: u32) -> (u32, u32) {
         let (a, b) = ends(id, &neighbour_steps(self.weights.area.width));
         (self.nodes.node(a), self.nodes.node(b))
@@ -71,6 +72,7 @@ impl<N: Nodes> Graph<'_, N> {
 
     /// Whether the edge is lighter than both limits. Their exact values are worked out only
     /// where rounding could matter.
+    #[inline]
     fn joins(&self, edge: Edge, a: &Segment, b: &Segment) -> bool {
         let limit = a.limit.min(b.limit);
         let distance = f32::from_bits(edge_key(edge)) - limit;
@@ -212,6 +214,7 @@ impl Forest {
     }
 
     /// The node two above, and makes it the one above.
+    #[inline]
     fn climb(&mut self, node: u32) -> u32 {
         let first = self.parent[node as usize];
         let above = if first & ROOT == 0 { first } else { node };
@@ -250,6 +253,7 @@ impl Forest {
     }
 
     /// Puts one root below another, the larger segment's.
+    #[inline]
     fn union(&mut self, (root, child): (Root, Root), joined: Segment) {
         let fresh = self.segments.len();
         let place = if root.place() == 0 { fresh } else { root.place() };
@@ -373,6 +377,7 @@ impl Forest {
     }
 
     /// The root above `node`; halves the path on the way.
+    #[inline]
     pub(super) fn root(&mut self, mut node: u32) -> Root {
         loop {
             let above = self.parent[node as usize];

@@ -19,14 +19,17 @@ const KEY_FLOOR: u32 = 0x3800_0000; // 2^-15
 const SMALL_BUCKET: usize = 32;
 
 /// Monotone in the weight; uses all digits for weights below 2 (they reach √3).
+#[inline]
 pub(super) fn high_digit(key: u32) -> usize {
     (key.saturating_sub(KEY_FLOOR) >> HIGH_SHIFT) as usize % HIGH_DIGITS
 }
 
+#[inline]
 fn middle_digit(key: u32) -> usize {
     (key.saturating_sub(KEY_FLOOR) >> LOW_BITS) as usize % LOW_DIGITS
 }
 
+#[inline]
 fn low_digit(key: u32) -> usize {
     key.saturating_sub(KEY_FLOOR) as usize % LOW_DIGITS
 }
