@@ -7,9 +7,12 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// The weights with which input pixels `first..first + weights.len()` make one
 /// output pixel.
-pub(crate) struct Taps {
-    pub(crate) first: usize,
-    pub(crate) weights: Vec<f32>,
+#[derive(Clone, Debug)]
+pub struct Taps {
+    /// The first input pixel.
+    pub first: usize,
+    /// Weights of it and those after it; their sum is 1.
+    pub weights: Vec<f32>,
 }
 
 /// Bicubic convolution kernel with a = -0.5, as Pillow and torchvision use it.
@@ -28,11 +31,17 @@ fn cubic(x: f64) -> f64 {
 /// Taps that take `input` pixels to `output` ones. When shrinking, the kernel
 /// is widened by the ratio, which is what keeps the result free of aliases.
 pub(crate) fn taps(input: usize, output: usize) -> Vec<Taps> {
-    let scale = input as f64 / output as f64;
+    taps_of(input, (0.0, input as f64), output)
+}
+
+/// Taps that take a part of `input` pixels, from a place on and of a length in pixels, to `output` ones.
+#[must_use]
+pub fn taps_of(input: usize, (from, length): (f64, f64), output: usize) -> Vec<Taps> {
+    let scale = length / output as f64;
     let stretch = scale.max(1.0);
     (0..output)
         .map(|o| {
-            let centre = (o as f64 + 0.5) * scale;
+            let centre = from + (o as f64 + 0.5) * scale;
             let first = (centre - 2.0 * stretch + 0.5).max(0.0) as usize;
             let end = ((centre + 2.0 * stretch + 0.5) as usize).min(input);
             let raw: Vec<f64> = (first..end).map(|i| cubic((i as f64 + 0.5 - centre) / stretch)).collect();

@@ -1,7 +1,7 @@
 //! From a file to 8-bit RGB, upright.
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -25,19 +25,31 @@ const MAX_FILE_BYTES: u64 = 512 << 20;
 /// The file cannot be read, is no image, is damaged, or is larger than
 /// [`MAX_PIXELS`]; each names the path.
 pub fn decode(path: &Path) -> Result<RgbImage, DataError> {
-    let bytes = read(path)?;
+    let mut bytes = Vec::new();
+    read(path, &mut bytes)?;
+    decode_whole(path, &bytes)
+}
+
+/// As [`decode`], of the bytes of the file.
+pub(super) fn decode_whole(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {
     // Decoders meet hostile bytes here; a panic in one is a damaged image,
     // not the end of the run.
-    catch_unwind(AssertUnwindSafe(|| decode_bytes(path, &bytes)))
+    catch_unwind(AssertUnwindSafe(|| decode_bytes(path, bytes)))
         .unwrap_or_else(|_| Err(damaged(path, "its decoder failed on it")))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    let size = fs::metadata(path).map_err(|e| DataError::io(path, e))?.len();
+/// Reads an image file into `bytes`.
+pub(super) fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+    let io = |e| DataError::io(path, e);
+    let mut file = fs::File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
     if size > MAX_FILE_BYTES {
         return Err(damaged(path, "the file is larger than 512 MiB"));
     }
-    fs::read(path).map_err(|e| DataError::io(path, e))
+    bytes.clear();
+    bytes.reserve(size as usize + 1);
+    file.read_to_end(bytes).map_err(io)?;
+    Ok(())
 }
 
 fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {

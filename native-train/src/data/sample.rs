@@ -7,9 +7,9 @@ use rand::Rng;
 use rmae_core::regions::{Felzenszwalb, FelzenszwalbParams, RegionPolicy, RegionSet, SamplingOptions};
 
 use super::augment::Crop;
-use super::decode::decode;
+use super::decode::read;
+use super::photo::{self, Photo};
 use super::regions::RegionSource;
-use super::resample::resample;
 use super::sequence::{self, LoaderPosition, Stream};
 use super::sources::{Source, Sources};
 use super::{DataError, SkippedImage};
@@ -169,6 +169,9 @@ pub(super) struct Sampler {
 pub(super) struct Scratch {
     epoch: Option<(u64, Vec<u32>)>,
     workspace: Felzenszwalb,
+    /// The file at hand.
+    bytes: Vec<u8>,
+    buffers: photo::Buffers,
 }
 
 impl Scratch {
@@ -216,12 +219,18 @@ impl Sampler {
         let config = &self.config;
         let rng = |stream| sequence::rng(config.seed, at, stream);
         let path = &self.files[file];
-        let image = decode(path).map_err(|e| e.reason())?;
+        let reason = |e: DataError| e.reason();
+        let Scratch { bytes, buffers, workspace, .. } = scratch;
+        read(path, bytes).map_err(reason)?;
+        let photo = Photo::open(path, bytes).map_err(reason)?;
+        let (width, height) = photo.size();
         let from = self.sources.choose(path, &mut rng(Stream::Source));
         let crop = match looked {
-            Looked::AtRandom => self.random_crop(from, path, image.dimensions(), at),
-            Looked::AtTheCentre => Crop::centre(image.width(), image.height()),
+            Looked::AtRandom => self.random_crop(from, path, (width, height), at),
+            Looked::AtTheCentre => Crop::centre(width, height),
         };
+        // Before the regions, so that of a damaged photo it is told first.
+        let image = photo.resample(&crop, config.image_side, buffers).map_err(reason)?;
         let ids_shuffle = sequence::permutation(config.num_patches(), &mut rng(Stream::Shuffle));
         let regions = if config.num_regions == 0 {
             Vec::new()
@@ -229,15 +238,13 @@ impl Sampler {
             let set = match from {
                 Some(from) => {
                     let (side, made_up) = (config.image_side, &mut rng(Stream::Blobs));
-                    let (photo, workspace) = ((path.as_path(), &image), &mut scratch.workspace);
-                    self.sources.regions(from, photo, &crop, side, workspace, made_up)?
+                    self.sources.regions(from, &photo, &crop, side, workspace, made_up)?
                 }
                 None => RegionSet::new(config.image_side).map_err(|e| e.to_string())?,
             };
             let options = self.sampling_options();
             set.draw(&options, &ids_shuffle, &mut rng(Stream::Regions)).map_err(|e| e.to_string())?
         };
-        let image = resample(&image, &crop, config.image_side);
         Ok(Sample { file, image, regions, ids_shuffle })
     }
 

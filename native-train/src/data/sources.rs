@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
 use rand::Rng;
 use rmae_core::regions::{BoundingBox, Felzenszwalb, LabelMap, RegionSet};
 
@@ -10,6 +9,7 @@ use super::DataError;
 use super::augment::Crop;
 use super::blobs::scattered;
 use super::cache::{self, RegionCache};
+use super::photo::Photo;
 use super::regions::{LabelFiles, RegionSource, crop_partitions, read_labels, segment};
 
 /// Sources with their label maps found.
@@ -63,14 +63,15 @@ impl Sources {
 
     /// All regions of an image that its crop leaves, at `side`×`side`; `rng` is for those that are made up.
     pub(super) fn regions(
-        &self, from: &Source, (path, image): (&Path, &RgbImage), crop: &Crop, side: usize,
-        workspace: &mut Felzenszwalb, rng: &mut impl Rng,
+        &self, from: &Source, photo: &Photo<'_>, crop: &Crop, side: usize, workspace: &mut Felzenszwalb,
+        rng: &mut impl Rng,
     ) -> Result<RegionSet, String> {
-        let size = image.dimensions();
+        let (path, size) = (photo.path(), photo.size());
         match &from.source {
             RegionSource::LabelMaps { background, .. } => from.labelled(path, crop, size, side, *background),
             RegionSource::Felzenszwalb { params, max_short_side } => {
-                let mut make = || segment(image, params, *max_short_side, workspace);
+                let image = || photo.whole().map_err(|e| e.reason());
+                let mut make = || segment(image()?, params, *max_short_side, workspace);
                 let key = || cache::key(path, params, *max_short_side);
                 let maps: Vec<LabelMap> = match self.cache.as_ref().and_then(|cache| Some((cache, key()?))) {
                     Some((cache, key)) => cache.get_or(&key, make),
