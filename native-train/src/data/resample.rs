@@ -69,12 +69,23 @@ pub fn resample(image: &RgbImage, crop: &Crop, side: usize) -> Vec<f32> {
 /// As [`resample`], of pixels that lie in one of two ways, and turned.
 pub(super) fn resample_pixels(pixels: &Pixels<'_>, side: usize, turn: Turn, sums: &mut Sums) -> Vec<f32> {
     let mut out = vec![0.0f32; 3 * side * side];
-    let across = taps_of(pixels.width, pixels.across, side);
-    let down = taps_of(pixels.height, pixels.down, side);
-    let (columns, rows) = turn.steps(side);
+    let mut across = taps_of(pixels.width, pixels.across, side);
+    let mut down = taps_of(pixels.height, pixels.down, side);
+    let (is_across, is_down) = if turn.is_transposed {
+        (turn.is_upended, turn.is_mirrored)
+    } else {
+        (turn.is_mirrored, turn.is_upended)
+    };
+    if is_across {
+        across.reverse();
+    }
+    if is_down {
+        down.reverse();
+    }
     let colours = if pixels.planes.len() == 1 { 3 } else { 1 };
     sums.resize(3 * pixels.width, [0.0; GROUP]);
-    for (first, down) in (0..side).step_by(GROUP).zip(down.chunks(GROUP)) {
+    let (mut made, mut turned) = ([[0.0; GROUP]; GROUP], [[0.0; GROUP]; GROUP]);
+    for (y, down) in (0..side).step_by(GROUP).zip(down.chunks(GROUP)) {
         let mut from = 0;
         for plane in pixels.planes {
             let length = pixels.width * colours;
@@ -83,14 +94,14 @@ pub(super) fn resample_pixels(pixels: &Pixels<'_>, side: usize, turn: Turn, sums
         }
         for (colour, out) in out.chunks_exact_mut(side * side).enumerate() {
             let start = if colours == 3 { colour } else { colour * pixels.width };
-            let mut made = [[0.0; GROUP]; GROUP];
-            for (begin, taps) in (0..side).step_by(GROUP).zip(across.chunks(GROUP)) {
-                sum_columns(&sums[start..], colours, taps, colour, &mut made);
-                for (y, row) in (first..side).zip(0..GROUP) {
-                    let at = rows.at(y);
-                    for (x, column) in (begin..side).zip(&made) {
-                        out[at + columns.at(x)] = column[row];
-                    }
+            for (x, across) in (0..side).step_by(GROUP).zip(across.chunks(GROUP)) {
+                sum_columns(&sums[start..], colours, across, colour, &mut made);
+                let size = (across.len(), down.len());
+                if turn.is_transposed {
+                    put(&made, &mut out[x * side + y..], side, (size.1, size.0));
+                } else {
+                    transpose(&made, &mut turned);
+                    put(&turned, &mut out[y * side + x..], side, size);
                 }
             }
         }
@@ -98,42 +109,41 @@ pub(super) fn resample_pixels(pixels: &Pixels<'_>, side: usize, turn: Turn, sums
     out
 }
 
-/// Where the rows or columns of a square go to.
-#[derive(Clone, Copy)]
-struct Steps {
-    last: usize,
-    is_reversed: bool,
-    step: usize,
-}
-
-impl Steps {
-    fn at(self, index: usize) -> usize {
-        self.step * if self.is_reversed { self.last - index } else { index }
+/// Puts the first columns and rows of a group into a square.
+fn put(made: &[Lanes; GROUP], out: &mut [f32], side: usize, (width, height): (usize, usize)) {
+    for (out, row) in out.chunks_mut(side).zip(made).take(height) {
+        match out.first_chunk_mut() {
+            Some(out) if width == GROUP => *out = *row,
+            _ => out[..width].copy_from_slice(&row[..width]),
+        }
     }
 }
 
-impl Turn {
-    /// Where columns and rows go.
-    fn steps(self, side: usize) -> (Steps, Steps) {
-        let last = side.saturating_sub(1);
-        let to_columns = Steps { last, is_reversed: self.is_mirrored, step: 1 };
-        let to_rows = Steps { last, is_reversed: self.is_upended, step: side };
-        if self.is_transposed { (to_rows, to_columns) } else { (to_columns, to_rows) }
+/// Rows for columns.
+#[multiversion(targets("x86_64+avx+avx2"))]
+fn transpose(from: &[Lanes; GROUP], to: &mut [Lanes; GROUP]) {
+    for i in 0..GROUP {
+        for j in 0..GROUP {
+            to[i][j] = from[j][i];
+        }
     }
 }
 
 /// Sums rows of a plane, each by the taps of one of a group of new rows: `[length, GROUP]`.
 #[multiversion(targets("x86_64+avx+avx2"))]
 fn sum_rows(plane: &[u8], stride: usize, length: usize, down: &[Taps], out: &mut [Lanes]) {
+    let mut block = [[0.0; WIDTH]; GROUP];
     for (first, out) in (0..length).step_by(WIDTH).zip(out[..length].chunks_mut(WIDTH)) {
-        let mut block = [[0.0; WIDTH]; GROUP];
         for (sums, taps) in block.iter_mut().zip(down) {
             let from = taps.first * stride + first;
             let end = from + (taps.weights.len() - 1) * stride + WIDTH;
             match plane.get(from..end) {
                 Some(rows) => *sums = sum(rows, stride, &taps.weights),
                 // At the end of the last row.
-                None => sum_few(&plane[from..], stride, &taps.weights, &mut sums[..out.len()]),
+                None => {
+                    *sums = [0.0; WIDTH];
+                    sum_few(&plane[from..], stride, &taps.weights, &mut sums[..out.len()]);
+                }
             }
         }
         for (i, out) in out.iter_mut().enumerate() {
@@ -168,10 +178,10 @@ fn sum_few(rows: &[u8], stride: usize, weights: &[f32], sums: &mut [f32]) {
 
 /// New pixels of each row of a group, normalised.
 #[multiversion(targets("x86_64+avx+avx2"))]
-fn sum_columns(sums: &[Lanes], step: usize, across: &[Taps], colour: usize, out: &mut [Lanes; GROUP]) {
+fn sum_columns(sums: &[Lanes], step: usize, across: &[Taps], colour: usize, made: &mut [Lanes; GROUP]) {
     let factor = 1.0 / (255.0 * IMAGENET_STD[colour]);
     let less = IMAGENET_MEAN[colour] / IMAGENET_STD[colour];
-    for (out, taps) in out.iter_mut().zip(across) {
+    for (out, taps) in made.iter_mut().zip(across) {
         let mut lanes = [0.0; GROUP];
         let columns = sums[taps.first * step..].iter().step_by(step);
         for (&weight, column) in taps.weights.iter().zip(columns) {

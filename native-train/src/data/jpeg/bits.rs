@@ -22,8 +22,8 @@ impl Entropy {
         ends.clear();
         let (mut from, mut to) = (0, 0);
         loop {
-            let (read, written) = copy_to_marker(&scan[from..], &mut bytes[to..]);
-            (from, to) = (from + read, to + written);
+            let copied = copy_to_marker(&scan[from..], &mut bytes[to..]);
+            (from, to) = (from + copied, to + copied);
             let &[0xFF, marker] = scan.get(from..from + 2).ok_or(NotMine)? else { return Err(NotMine) };
             from += 2;
             match marker {
@@ -54,15 +54,10 @@ impl Entropy {
         let at = if number == 0 { 0 } else { self.ends[number - 1] };
         Ok(Bits { rest: &self.bytes[at..], after: self.bytes.len() - end, buffer: 0, count: 0 })
     }
-
-    /// Whether a part is the last one.
-    pub(super) fn is_last(&self, number: usize) -> bool {
-        number + 1 >= self.ends.len()
-    }
 }
 
 /// Copies up to a byte 0xFF or the end of either; how many bytes. `to` is at least 8 bytes longer than `from`.
-fn copy_to_marker(from: &[u8], to: &mut [u8]) -> (usize, usize) {
+fn copy_to_marker(from: &[u8], to: &mut [u8]) -> usize {
     let mut at = 0;
     while let (Some(word), Some(out)) = (from.get(at..at + 8), to.get_mut(at..at + 8)) {
         out.copy_from_slice(word);
@@ -71,7 +66,7 @@ fn copy_to_marker(from: &[u8], to: &mut [u8]) -> (usize, usize) {
         let found = inverted.wrapping_sub(EVERY_BYTE) & !inverted & (EVERY_BYTE << 7);
         if found != 0 {
             let before = found.trailing_zeros() as usize / 8;
-            return (at + before, at + before);
+            return at + before;
         }
         at += 8;
     }
@@ -79,7 +74,7 @@ fn copy_to_marker(from: &[u8], to: &mut [u8]) -> (usize, usize) {
         to[at] = from[at];
         at += 1;
     }
-    (at, at)
+    at
 }
 
 /// A reader of bits.

@@ -56,7 +56,8 @@ impl Row {
         let row = |y: usize| &chroma.samples[y * chroma.width..(y + 1) * chroma.width];
         let mut found = row(if layout.is_halved.1 { y / 2 } else { y });
         if layout.is_halved.1 {
-            let next = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
+            let next =
+                if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
             self.blended.resize(chroma.width, 0);
             blend(found, row(next), &mut self.blended);
             found = &self.blended;

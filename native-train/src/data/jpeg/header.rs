@@ -85,10 +85,10 @@ impl<'a> Header<'a> {
             _ if FRAMES.contains(&marker) => self.frame(segment),
             CODES => self.codes(segment),
             STEPS => self.quantisation(segment),
-            RESTART_INTERVAL => match *segment {
-                [high, low] => Some(self.restart = usize::from(u16::from_be_bytes([high, low]))),
-                _ => None,
-            },
+            RESTART_INTERVAL => {
+                self.restart = usize::from(u16::from_be_bytes(segment.try_into().ok()?));
+                Some(())
+            }
             START_OF_SCAN => self.start_of_scan(segment),
             EXIF => self.exif(segment),
             // The last byte says how colours are stored: 1 is what colour files have without it.

@@ -27,6 +27,11 @@ pub(super) struct Codes {
     /// For the next [`LOOK`] bits, how many coefficients they hold (bits 4 to 14), in how many of the bits
     /// (0 to 3), and whether the block ends with them (15); too many to be true if there is no whole one.
     strides: Box<[u16; 1 << LOOK]>,
+    /// For the next [`LOOK`] bits, one or two coefficients, of values that fit 8 bits: how many of the bits
+    /// they take (bits 0 to 3), how many places they go on together (4 to 10; too many to be true if there
+    /// is none) and from the first to the second (11 to 14), whether the block ends with them (15), their
+    /// values.
+    pairs: Box<[u32; 1 << LOOK]>,
     symbols: [u8; 256],
     /// For each length of codes: the first number, aligned to 16 bits, that is above all codes up to it.
     limits: [u32; LONGEST + 1],
@@ -56,7 +61,7 @@ impl Codes {
             }
             limits[length as usize] = code << (LONGEST as u32 - length);
         }
-        Some(Self { strides: strides(&table), table, symbols, limits, offsets })
+        Some(Self { strides: strides(&table), pairs: pairs(&table), table, symbols, limits, offsets })
     }
 
     /// The entry for the next bits.
@@ -171,6 +176,31 @@ fn strides(table: &[u32; 1 << LOOK]) -> Box<[u16; 1 << LOOK]> {
     strides
 }
 
+/// The one or two coefficients of each index.
+fn pairs(table: &[u32; 1 << LOOK]) -> Box<[u32; 1 << LOOK]> {
+    let mut pairs = Box::new([0x7F << 4; 1 << LOOK]);
+    // Value, places, bits; none for what is no small coefficient.
+    let small = |index: usize| {
+        let entry = table[index & ((1 << LOOK) - 1)];
+        let value = i8::try_from(entry as i32 >> 16).ok().filter(|&value| value != 0)?;
+        Some((u32::from(value as u8), entry >> 8 & 0xFF, entry & 0xFF))
+    };
+    for (index, pair) in pairs.iter_mut().enumerate() {
+        let Some((value, places, bits)) = small(index) else { continue };
+        let next = index << bits;
+        let second = small(next).filter(|&(_, more, used)| bits + used <= LOOK && more < 16);
+        let (second, more, used) = second.unwrap_or_default();
+        let used = bits + used;
+        // The end is a code of no value.
+        let end = table[next << (used - bits) & ((1 << LOOK) - 1)];
+        let is_end = end >> 8 == END && end != 0 && used + end <= LOOK;
+        let used = used + if is_end { end } else { 0 };
+        *pair =
+            second << 24 | value << 16 | u32::from(is_end) << 15 | more << 11 | (places + more) << 4 | used;
+    }
+    pairs
+}
+
 /// Reads what the first coefficient of a block is above that of the block before.
 #[inline(always)]
 pub(super) fn first(bits: &mut Bits<'_>, codes: &Codes) -> Result<i32, NotMine> {
@@ -189,14 +219,28 @@ pub(super) fn first(bits: &mut Bits<'_>, codes: &Codes) -> Result<i32, NotMine> 
 }
 
 /// Reads the other coefficients of a block: `put(place, value)`, places in the order of the file, below 80;
-/// some or all of those after `last` are passed over.
+/// some or all of those after `last` are passed over. The last place that was put, or one after it.
 #[inline(always)]
 pub(super) fn others(
     bits: &mut Bits<'_>, codes: &Codes, last: usize, mut put: impl FnMut(usize, i32),
-) -> Result<(), NotMine> {
+) -> Result<usize, NotMine> {
     let mut place = 0;
     while place < last {
         bits.refill();
+        let pair = codes.pairs[bits.peek(LOOK) & ((1 << LOOK) - 1)];
+        let next = place + (pair >> 4 & 0x7F) as usize;
+        // As in `pass_over`.
+        if next < LAST {
+            bits.skip(pair & 15);
+            place = next;
+            // Where there is no second one, the first is put into its place.
+            put(place, pair as i32 >> 24);
+            put(place - (pair >> 11 & 15) as usize, (pair << 8) as i32 >> 24);
+            if pair >> 15 & 1 != 0 {
+                return Ok(place);
+            }
+            continue;
+        }
         let entry = codes.look(bits);
         let value = entry as i32 >> 16;
         if value != 0 {
@@ -206,7 +250,7 @@ pub(super) fn others(
             continue;
         }
         match codes.unusual(bits, entry)? {
-            (0, _) => return Ok(()),
+            (0, _) => return Ok(place),
             (more, 0) => place += more,
             (more, size) => {
                 place += more;
@@ -214,7 +258,8 @@ pub(super) fn others(
             }
         }
     }
-    pass_over(bits, codes, place)
+    pass_over(bits, codes, place)?;
+    Ok(place)
 }
 
 /// Reads over the coefficients of a block after that at `place`.

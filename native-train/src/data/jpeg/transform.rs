@@ -67,17 +67,21 @@ impl Transform {
         let coefficients = block.as_flattened_mut();
         // Only a damaged file can go beyond 32 bits, here and below.
         coefficients[0] = mean.wrapping_mul(self.places[0].0);
-        let mut is_flat = true;
-        huffman::others(bits, codes, self.last, |place, value| {
+        let last = huffman::others(bits, codes, self.last, |place, value| {
             let (step, at) = self.places[place % PLACES];
             coefficients[usize::from(at) % (SIDE * SIDE)] = value.wrapping_mul(step);
-            is_flat = false;
         })?;
-        if is_flat {
+        if last == 0 {
             let level = sample(block[0][0].wrapping_mul(1 << (POINT + BETWEEN)));
             out.chunks_mut(stride).take(self.side.1).for_each(|row| row[..self.side.0].fill(level));
         } else if self.side == (SIDE, SIDE) {
-            write_whole(&block, out, stride);
+            // Up to here are the first four frequencies; most blocks, those of chroma, have no others.
+            const CORNER: usize = 9;
+            if last <= CORNER {
+                write_whole(&block, 4, out, stride);
+            } else {
+                write_whole(&block, SIDE, out, stride);
+            }
         } else {
             self.write_reduced(&block, out, stride);
         }
@@ -90,9 +94,9 @@ impl Transform {
         let (width, height) = self.side;
         for (y, out) in out.chunks_mut(stride).take(height).enumerate() {
             let mut row = [0i32; SIDE];
-            for u in 0..height {
+            for (frequencies, cosines) in block.iter().zip(&self.down).take(height) {
                 for x in 0..SIDE {
-                    row[x] = row[x].wrapping_add(block[u][x].wrapping_mul(self.down[u][y]));
+                    row[x] = row[x].wrapping_add(frequencies[x].wrapping_mul(cosines[y]));
                 }
             }
             for value in &mut row {
@@ -104,14 +108,14 @@ impl Transform {
     }
 }
 
-/// Writes the samples of a whole block.
+/// Writes the samples of a whole block, in which the first `count` frequencies matter.
 #[inline(always)]
-fn write_whole(block: &[Lanes; SIDE], out: &mut [u8], stride: usize) {
+fn write_whole(block: &[Lanes; SIDE], count: usize, out: &mut [u8], stride: usize) {
     let mut columns = [[0; SIDE]; SIDE];
     for y in 0..SIDE / 2 {
         // Even frequencies are the same from the other end, odd ones opposite.
-        let even = products(block, [0, 2, 4, 6], y);
-        let odd = products(block, [1, 3, 5, 7], y);
+        let even = products(block, (0, count), y);
+        let odd = products(block, (1, count), y);
         for x in 0..SIDE {
             columns[y][x] = between(even[x].wrapping_add(odd[x]));
             columns[SIDE - 1 - y][x] = between(even[x].wrapping_sub(odd[x]));
@@ -119,7 +123,7 @@ fn write_whole(block: &[Lanes; SIDE], out: &mut [u8], stride: usize) {
     }
     for (out, row) in out.chunks_mut(stride).zip(&columns) {
         if let Some(out) = out.first_chunk_mut::<SIDE>() {
-            let levels = levels(row, &COSINES, SIDE);
+            let levels = levels(row, &COSINES, count);
             for x in 0..SIDE {
                 out[x] = sample(levels[x]);
             }
@@ -127,13 +131,14 @@ fn write_whole(block: &[Lanes; SIDE], out: &mut [u8], stride: usize) {
     }
 }
 
-/// What four frequencies add to row `y` of all columns.
+/// What every other frequency of some adds to row `y` of all columns.
 #[inline(always)]
-fn products(block: &[Lanes; SIDE], frequencies: [usize; 4], y: usize) -> Lanes {
-    let mut sums = [0; SIDE];
-    for (x, sum) in sums.iter_mut().enumerate() {
-        let term = |i: usize| block[frequencies[i]][x].wrapping_mul(COSINES[frequencies[i]][y]);
-        *sum = term(0).wrapping_add(term(1)).wrapping_add(term(2)).wrapping_add(term(3));
+fn products(block: &[Lanes; SIDE], (first, end): (usize, usize), y: usize) -> Lanes {
+    let mut sums = [0i32; SIDE];
+    for u in (first..end).step_by(2) {
+        for x in 0..SIDE {
+            sums[x] = sums[x].wrapping_add(block[u][x].wrapping_mul(COSINES[u][y]));
+        }
     }
     sums
 }
