@@ -149,12 +149,11 @@ fn compare_in_browser(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
     tools.run(command.env("RMAE_CHROMIUM", chromium).env("RMAE_DIST", dist))
 }
 
-/// Builds our side, as the tests do (that profile is optimised), and runs both in turns, so that a
-/// slow moment of the machine hits both.
+/// Builds our side as users do, and runs both in turns, so that a slow moment of the machine hits both.
 fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result<()> {
     println!("\n=== {} ===", comparison.title);
     let python = python::with(tools, args.python.as_deref(), comparison.module, comparison.pip)?;
-    tools.run(tools.command("cargo").arg("build").args(comparison.ours))?;
+    tools.run(tools.command("cargo").args(["build", "--release"]).args(comparison.ours))?;
     let mut ratios = vec![];
     for round in 1..=args.rounds {
         let ours = report(tools, our_side(tools, comparison).args(&args.passed_on))?;
@@ -172,7 +171,7 @@ fn compare(tools: &Toolbox, args: &BenchArgs, comparison: &Comparison) -> Result
 
 fn our_side(tools: &Toolbox, comparison: &Comparison) -> Command {
     let mut command = tools.command("cargo");
-    command.args(["run", "--quiet"]).args(comparison.ours).arg("--").args(comparison.with);
+    command.args(["run", "--release", "--quiet"]).args(comparison.ours).arg("--").args(comparison.with);
     command
 }
 
