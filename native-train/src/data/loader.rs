@@ -178,7 +178,7 @@ impl Shared {
             let slot = self.sampler.slot(at, &mut scratch);
             if let Some((number, slots)) = self.hand_in(number, slot) {
                 // Outside the lock: this copies tens of megabytes.
-                let batch = self.assemble(number, slots);
+                let batch = self.assemble(number, slots, &mut scratch);
                 self.lock().done.insert(number, batch);
                 self.ready.notify_all();
             }
@@ -208,7 +208,7 @@ impl Shared {
         Some((batch, state.open.remove(&batch)?))
     }
 
-    fn assemble(&self, number: u64, slots: Vec<Option<Slot>>) -> Assembled {
+    fn assemble(&self, number: u64, slots: Vec<Option<Slot>>, scratch: &mut Scratch) -> Assembled {
         let size = slots.len();
         let mut attempts = Vec::new();
         let mut samples = Vec::with_capacity(size);
@@ -217,7 +217,7 @@ impl Shared {
             samples.extend(slot.sample);
         }
         let missing = size - samples.len();
-        let mut batch = collate(samples, &self.sampler);
+        let mut batch = collate(samples, &self.sampler, scratch);
         let given = (number + 1) * size as u64;
         batch.position_after = self.start.advanced(given, self.sampler.files.len());
         Assembled { batch, attempts, missing }
@@ -267,7 +267,7 @@ impl Drop for Alarm<'_> {
 }
 
 /// Puts samples side by side.
-fn collate(samples: Vec<Sample>, sampler: &Sampler) -> Batch {
+fn collate(samples: Vec<Sample>, sampler: &Sampler, scratch: &mut Scratch) -> Batch {
     let mut batch = Batch {
         images: Vec::with_capacity(samples.iter().map(|s| s.image.len()).sum()),
         regions: Vec::with_capacity(samples.iter().map(|s| s.regions.len()).sum()),
@@ -279,6 +279,7 @@ fn collate(samples: Vec<Sample>, sampler: &Sampler) -> Batch {
     };
     for sample in samples {
         batch.images.extend_from_slice(&sample.image);
+        scratch.buffers.give_back(sample.image);
         batch.regions.extend(sample.regions.iter().map(|&bit| f32::from(bit)));
         batch.ids_shuffle.extend_from_slice(&sample.ids_shuffle);
         batch.names.push(sampler.files[sample.file].clone());
@@ -310,7 +311,7 @@ pub fn load_eval(files: &[PathBuf], config: &LoaderConfig) -> Result<Batch, Data
         let looked_at = files.len();
         return Err(DataError::TooManySkipped { looked_at, skipped });
     }
-    let mut batch = collate(samples, &sampler);
+    let mut batch = collate(samples, &sampler, &mut scratch);
     batch.skipped = skipped;
     Ok(batch)
 }

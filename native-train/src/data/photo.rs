@@ -26,6 +26,20 @@ pub(super) struct Photo<'a> {
 pub(super) struct Buffers {
     jpeg: jpeg::Buffers,
     sums: Sums,
+    /// Of samples that have been copied to their batch.
+    spare: Vec<Vec<f32>>,
+}
+
+impl Buffers {
+    /// Most samples whose memory is kept: what one thread makes of a batch, more or less.
+    const MOST: usize = 32;
+
+    /// Takes the memory of a sample that nobody needs any more.
+    pub(super) fn give_back(&mut self, sample: Vec<f32>) {
+        if self.spare.len() < Self::MOST {
+            self.spare.push(sample);
+        }
+    }
 }
 
 impl<'a> Photo<'a> {
@@ -108,7 +122,9 @@ fn resample_jpeg(
     };
     // The crop's own mirror comes after the photo is upright.
     let turn = Turn { is_mirrored: turn.is_mirrored != crop.flip, ..turn };
-    Ok(resample_pixels(&pixels, side, turn, &mut buffers.sums))
+    let mut out = buffers.spare.pop().unwrap_or_default();
+    resample_pixels(&pixels, side, turn, &mut buffers.sums, &mut out);
+    Ok(out)
 }
 
 /// The crop of stored pixels that comes to lie at `crop` when they are turned.

@@ -63,12 +63,17 @@ pub fn resample(image: &RgbImage, crop: &Crop, side: usize) -> Vec<f32> {
         across: (0.0, f64::from(crop.width)),
         down: (0.0, f64::from(crop.height)),
     };
-    resample_pixels(&pixels, side, Turn { is_mirrored: crop.flip, ..Turn::default() }, &mut Sums::new())
+    let turn = Turn { is_mirrored: crop.flip, ..Turn::default() };
+    let mut out = Vec::new();
+    resample_pixels(&pixels, side, turn, &mut Sums::new(), &mut out);
+    out
 }
 
-/// As [`resample`], of pixels that lie in one of two ways, and turned.
-pub(super) fn resample_pixels(pixels: &Pixels<'_>, side: usize, turn: Turn, sums: &mut Sums) -> Vec<f32> {
-    let mut out = vec![0.0f32; 3 * side * side];
+/// As [`resample`], of pixels that lie in one of two ways, and turned, into `out`, whatever it held.
+pub(super) fn resample_pixels(
+    pixels: &Pixels<'_>, side: usize, turn: Turn, sums: &mut Sums, out: &mut Vec<f32>,
+) {
+    out.resize(3 * side * side, 0.0);
     let mut across = taps_of(pixels.width, pixels.across, side);
     let mut down = taps_of(pixels.height, pixels.down, side);
     let (is_across, is_down) = if turn.is_transposed {
@@ -106,7 +111,6 @@ pub(super) fn resample_pixels(pixels: &Pixels<'_>, side: usize, turn: Turn, sums
             }
         }
     }
-    out
 }
 
 /// Puts the first columns and rows of a group into a square.
@@ -130,7 +134,7 @@ fn transpose(from: &[Lanes; GROUP], to: &mut [Lanes; GROUP]) {
 }
 
 /// Sums rows of a plane, each by the taps of one of a group of new rows: `[length, GROUP]`.
-#[multiversion(targets("x86_64+avx+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
 fn sum_rows(plane: &[u8], stride: usize, length: usize, down: &[Taps], out: &mut [Lanes]) {
     let mut block = [[0.0; WIDTH]; GROUP];
     for (first, out) in (0..length).step_by(WIDTH).zip(out[..length].chunks_mut(WIDTH)) {
@@ -177,7 +181,7 @@ fn sum_few(rows: &[u8], stride: usize, weights: &[f32], sums: &mut [f32]) {
 }
 
 /// New pixels of each row of a group, normalised.
-#[multiversion(targets("x86_64+avx+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
 fn sum_columns(sums: &[Lanes], step: usize, across: &[Taps], colour: usize, made: &mut [Lanes; GROUP]) {
     let factor = 1.0 / (255.0 * IMAGENET_STD[colour]);
     let less = IMAGENET_MEAN[colour] / IMAGENET_STD[colour];

@@ -171,7 +171,7 @@ pub(super) struct Scratch {
     workspace: Felzenszwalb,
     /// The file at hand.
     bytes: Vec<u8>,
-    buffers: photo::Buffers,
+    pub(super) buffers: photo::Buffers,
 }
 
 impl Scratch {
