@@ -8,16 +8,17 @@ env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 /** @type {Map<string, Promise<InferenceSession>>} */
 const sessions = new Map();
 
-const open = (/** @type {"wasm" | "webgpu"} */ provider) =>
-  InferenceSession.create(new URL("./vit.onnx", import.meta.url).href, { executionProviders: [provider], graphOptimizationLevel: "all" });
+const open = (/** @type {"wasm" | "webgpu"} */ provider, /** @type {string} */ model) =>
+  InferenceSession.create(new URL(model, import.meta.url).href, { executionProviders: [provider], graphOptimizationLevel: "all" });
 
 /**
- * @param {"wasm" | "webgpu"} provider @param {number} runs
+ * @param {"wasm" | "webgpu"} provider @param {string} model @param {number} runs
  * @returns {Promise<{ ms: number[], tokens: number }>}
  */
-globalThis.peer = async (provider, runs) => {
-  if (!sessions.has(provider)) sessions.set(provider, open(provider));
-  const session = await sessions.get(provider);
+globalThis.peer = async (provider, model, runs) => {
+  const key = `${provider} ${model}`;
+  if (!sessions.has(key)) sessions.set(key, open(provider, model));
+  const session = await sessions.get(key);
   const image = new Tensor("float32", new Float32Array(3 * 224 * 224).fill(0.5), [1, 3, 224, 224]);
   const ms = [];
   let tokens = 0;

@@ -1,5 +1,6 @@
 // A plain vision transformer as an ONNX file, of the size of the Ti preset's encoder and with as many
-// tokens, written the way that exporters write one. Its weights are random: they change no time.
+// tokens, written the way that exporters write one; where asked for, with the neck after it, which the page
+// computes for every photo as well. Its weights are random: they change no time.
 
 /** @param {number} value @returns {number[]} */
 function varint(value) {
@@ -90,27 +91,38 @@ class Graph {
   }
 }
 
-/** @param {{ side?: number, patch?: number, width?: number, depth?: number, heads?: number }} [size] */
-export function vit({ side = 224, patch = 16, width = 192, depth = 12, heads = 3 } = {}) {
+/** The neck of preset Ti: narrower blocks. */
+const NECK = { width: 128, depth: 4, heads: 8 };
+
+/** @param {{ side?: number, patch?: number, width?: number, depth?: number, heads?: number, neck?: boolean }} [size] */
+export function vit({ side = 224, patch = 16, width = 192, depth = 12, heads = 3, neck = false } = {}) {
   const graph = new Graph();
   const grid = side / patch;
   const tokens = grid * grid + 1;
-  const head = width / heads;
   const kernel = graph.random([width, 3, patch, patch], 0.03);
   const patches = graph.op("Conv", ["image", kernel, graph.random([width], 0.02)], { kernel_shape: [patch, patch], strides: [patch, patch] });
   const rows = graph.op("Transpose", [graph.reshape(patches, [1, width, grid * grid])], { perm: [0, 2, 1] });
   let x = graph.op("Concat", [graph.random([1, 1, width], 0.02), rows], { axis: 1 });
   x = graph.op("Add", [x, graph.random([1, tokens, width], 0.02)]);
+  x = blocks(graph, x, tokens, { width, depth, heads });
+  if (neck) {
+    x = graph.op("Add", [graph.linear(x, width, NECK.width), graph.random([1, tokens, NECK.width], 0.02)]);
+    x = blocks(graph, x, tokens, NECK);
+  }
+  const output = graph.op("Identity", [x]);
+  const inputs = valueInfo(11, "image", [1, 3, side, side]);
+  const body = message(7, graph.nodes, text(2, "vit"), graph.weights, inputs, valueInfo(12, output, [1, tokens, neck ? NECK.width : width]));
+  return Buffer.concat([int(1, 9), body, message(8, text(1, ""), int(2, 20))]);
+}
+
+/** Transformer blocks, and the norm after them. */
+function blocks(graph, x, tokens, { width, depth, heads }) {
   for (let block = 0; block < depth; block++) {
-    x = graph.op("Add", [x, attention(graph, graph.norm(x, width), { tokens, width, heads, head })]);
+    x = graph.op("Add", [x, attention(graph, graph.norm(x, width), { tokens, width, heads, head: width / heads })]);
     const hidden = graph.op("Gelu", [graph.linear(graph.norm(x, width), width, 4 * width)]);
     x = graph.op("Add", [x, graph.linear(hidden, 4 * width, width)]);
   }
-  const last = graph.norm(x, width);
-  const output = graph.op("Identity", [last]);
-  const inputs = valueInfo(11, "image", [1, 3, side, side]);
-  const body = message(7, graph.nodes, text(2, "vit"), graph.weights, inputs, valueInfo(12, output, [1, tokens, width]));
-  return Buffer.concat([int(1, 9), body, message(8, text(1, ""), int(2, 20))]);
+  return graph.norm(x, width);
 }
 
 function attention(graph, x, { tokens, width, heads, head }) {
