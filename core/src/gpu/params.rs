@@ -122,6 +122,11 @@ impl GpuParams {
         self.get(name)?.gradient.as_ref().ok_or_else(|| problem(name, "has no gradient sum"))
     }
 
+    /// Whether nothing was added to the gradient sums of these weights since the last step.
+    pub(super) fn have_no_gradient<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        names.all(|name| self.weights.get(name).is_none_or(|weight| !weight.collected))
+    }
+
     /// Makes the gradient sum of a weight if there is none, and notes that a run adds to it.
     pub(super) fn collect_gradient(&mut self, name: &str) -> Result<()> {
         let weight = self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;

@@ -29,7 +29,7 @@ pub(crate) enum Place {
 }
 
 /// One dispatch, compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) pipeline: Pipeline,
     /// Number of its range in the uniform buffer, and the bytes used of it.
@@ -64,6 +64,8 @@ pub(crate) struct Fetched {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
+    /// The same where all gradient sums are empty: gradients are written to them at once, not added.
+    pub(crate) first_steps: Vec<Step>,
     pub(crate) inputs: Vec<Leaf>,
     pub(crate) params: Vec<Leaf>,
     /// Indices into `params` of those that get a gradient.
@@ -101,6 +103,11 @@ impl Plan {
 }
 
 impl Plan {
+    /// The steps of a run; of the first one since the gradient sums were emptied.
+    pub(crate) fn steps_of(&self, is_first: bool) -> &[Step] {
+        if is_first { &self.first_steps } else { &self.steps }
+    }
+
     /// Names of the weights of which a copy in f16 is bound; some more than once.
     pub(crate) fn half_params(&self) -> impl Iterator<Item = &str> {
         let places = self.steps.iter().flat_map(|step| &step.bindings);
@@ -124,6 +131,8 @@ struct Planner<'a> {
     lowered: Vec<Vec<Dispatch>>,
     /// Which nodes own something stored as f16.
     half: Vec<bool>,
+    /// Nodes whose storage holds the gradient of one parameter and is read for nothing else.
+    gradient_only: BTreeMap<usize, &'a str>,
     /// The parameters whose gradient a node is.
     gradient_of: BTreeMap<usize, Vec<&'a str>>,
     /// Where inputs and parameters stand, by node.
@@ -151,8 +160,10 @@ impl<'a> Planner<'a> {
         for (name, id) in gradients {
             gradient_of.entry(id.index()).or_default().push(name);
         }
+        let gradient_only = gradient_only(&memory, outputs, &gradient_of);
         let plan = Plan {
             steps: vec![],
+            first_steps: vec![],
             inputs: vec![],
             params: vec![],
             graded: vec![],
@@ -162,7 +173,8 @@ impl<'a> Planner<'a> {
             uniforms: vec![],
             seed: None,
         };
-        Ok(Self { device, graph, memory, lowered, half, gradient_of, leaves: BTreeMap::new(), plan })
+        let leaves = BTreeMap::new();
+        Ok(Self { device, graph, memory, lowered, half, gradient_only, gradient_of, leaves, plan })
     }
 
     fn node(&mut self, index: usize) -> Result<()> {
@@ -187,13 +199,27 @@ impl<'a> Planner<'a> {
         let dispatches = std::mem::take(&mut self.lowered[index]);
         let share = dispatches.len() as u64;
         for dispatch in &dispatches {
-            let bindings = dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
+            let bindings: Vec<Place> =
+                dispatch.bindings.iter().map(|&slot| self.bind(slot, inputs, index)).collect();
+            let mut first = bindings.clone();
+            if let Some(sum) = self.sum_for(index) {
+                let outputs =
+                    dispatch.bindings.iter().zip(&mut first).filter(|(slot, _)| **slot == Slot::Output);
+                outputs.for_each(|(_, place)| *place = sum);
+            }
             let half = halves(self.graph, &self.memory.root, &self.half, index, dispatch);
             if self.graph.seed() == Some(NodeId(index as u32)) {
                 self.plan.seed = real_field(dispatch).map(|at| self.plan.uniforms.len() as u64 + at);
             }
-            self.push(dispatch, half, bindings, (flops / share, bytes / share));
+            self.push(dispatch, half, [bindings, first], (flops / share, bytes / share));
         }
+    }
+
+    /// The gradient sum that a node's result may be written to at once.
+    fn sum_for(&self, index: usize) -> Option<Place> {
+        let name = self.gradient_only.get(&self.memory.root[index])?;
+        let param = self.plan.params.iter().position(|p| p.name == *name)?;
+        Some(Place::GradientSum(param))
     }
 
     fn bind(&mut self, slot: Slot, inputs: &[NodeId], output: usize) -> Place {
@@ -230,10 +256,12 @@ impl<'a> Planner<'a> {
             let param = found.ok_or_else(|| unknown_parameter(name))?;
             let len = self.graph.nodes()[index].len();
             let bindings = vec![self.place(index), Place::GradientSum(param)];
+            // Where the sum is written at once, there is nothing to add the first time.
+            let first = if self.sum_for(index).is_some() { vec![] } else { bindings.clone() };
             self.push(
                 &Dispatch::elements(&ACCUMULATE, fields![len], &[], len),
                 Halves::default(),
-                bindings,
+                [bindings, first],
                 (len as u64, 12 * len as u64),
             );
             self.plan.graded.push(param);
@@ -241,9 +269,13 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn push(&mut self, dispatch: &Dispatch, half: Halves, bindings: Vec<Place>, (flops, bytes): (u64, u64)) {
+    /// Adds a step, with its bindings in all runs but the first, and in that; none leave it out there.
+    fn push(
+        &mut self, dispatch: &Dispatch, half: Halves, [bindings, first]: [Vec<Place>; 2],
+        (flops, bytes): (u64, u64),
+    ) {
         let uniform = push_uniform(&mut self.plan.uniforms, dispatch);
-        self.plan.steps.push(Step {
+        let step = Step {
             pipeline: self.device.pipeline(dispatch, half),
             uniform,
             uniform_bytes: 4 * dispatch.params.len() as u64,
@@ -252,8 +284,33 @@ impl<'a> Planner<'a> {
             flops,
             bytes,
             kernel: dispatch.kernel.name,
-        });
+        };
+        if !first.is_empty() {
+            self.plan.first_steps.push(Step { bindings: first, ..step.clone() });
+        }
+        self.plan.steps.push(step);
     }
+}
+
+/// The owners of storage that only ever holds the gradient of one parameter, and that parameter.
+fn gradient_only<'a>(
+    memory: &MemoryPlan, outputs: &[NodeId], gradient_of: &BTreeMap<usize, Vec<&'a str>>,
+) -> BTreeMap<usize, &'a str> {
+    let mut found: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for (&index, names) in gradient_of {
+        found.entry(memory.root[index]).or_default().extend(names);
+    }
+    let alone = |(root, names): (usize, Vec<&'a str>)| {
+        let &[name] = names.as_slice() else { return None };
+        let owns = memory.slot[root].is_some();
+        // Views have it read as late as they stand themselves.
+        let last =
+            (0..memory.root.len()).rev().find(|&index| memory.root[index] == root && memory.needed[index]);
+        let is_read = Some(memory.last_use[root]) != last;
+        let is_output = outputs.iter().any(|id| memory.root[id.index()] == root);
+        (owns && !is_read && !is_output).then_some((root, name))
+    };
+    found.into_iter().filter_map(alone).collect()
 }
 
 /// The dispatches of a node: none for one that is stored or another's view.

@@ -21,8 +21,8 @@ pub struct GpuProgram {
     slots: Vec<wgpu::Buffer>,
     scratch: Vec<wgpu::Buffer>,
     inputs: Vec<wgpu::Buffer>,
-    /// Bind groups of all steps for the parameters that were used last.
-    bound: Option<(u64, Vec<wgpu::BindGroup>)>,
+    /// Bind groups of all steps, and of a first run's, for the parameters that were used last.
+    bound: Option<(u64, [Vec<wgpu::BindGroup>; 2])>,
     /// The gradient that the backward pass begins with, as it stands in the uniforms.
     seed: f32,
     profiler: Option<Profiler>,
@@ -82,14 +82,16 @@ impl GpuProgram {
         let bytes = self.input_bytes(inputs)?;
         let device = self.device.clone();
         let need = self.plan.graded.iter().map(|&i| 4 * len(&self.plan.params[i]) as u64).sum();
-        device.scoped("a run", need, || self.submit(params, &bytes)).await?;
+        let graded = self.plan.graded.iter().map(|&i| self.plan.params[i].name.as_str());
+        let is_first = params.have_no_gradient(graded);
+        device.scoped("a run", need, || self.submit(params, &bytes, is_first)).await?;
         if let Some(profiler) = &mut self.profiler {
-            profiler.note(&device, &self.plan.steps).await?;
+            profiler.note(&device, self.plan.steps_of(is_first)).await?;
         }
         self.fetch(params).await
     }
 
-    fn submit(&mut self, params: &mut GpuParams, inputs: &[Vec<u8>]) -> Result<()> {
+    fn submit(&mut self, params: &mut GpuParams, inputs: &[Vec<u8>], is_first: bool) -> Result<()> {
         for (buffer, bytes) in self.inputs.iter().zip(inputs) {
             self.device.queue().write_buffer(buffer, 0, bytes);
         }
@@ -100,10 +102,11 @@ impl GpuProgram {
         params.refresh_halves();
         self.write_seed(params.loss_scale().map_or(1.0, |scale| scale.factor as f32));
         let Some((_, groups)) = &self.bound else { return Ok(()) };
+        let (steps, groups) = (self.plan.steps_of(is_first), &groups[usize::from(is_first)]);
         let mut first = 0;
-        while first < self.plan.steps.len() {
-            let end = submission_end(&self.plan.steps, first);
-            let (steps, groups) = (&self.plan.steps[first..end], &groups[first..end]);
+        while first < steps.len() {
+            let end = submission_end(steps, first);
+            let (steps, groups) = (&steps[first..end], &groups[first..end]);
             match &mut self.profiler {
                 Some(profiler) => profiler.submit(&self.device, first, steps, groups),
                 None => self.submit_steps(steps, groups),
@@ -144,9 +147,9 @@ impl GpuProgram {
         }
         params.make_halves(self.plan.half_params())?;
         let params = &*params;
-        let groups =
-            self.plan.steps.iter().map(|step| self.bind_group(step, params)).collect::<Result<_>>()?;
-        self.bound = Some((params.id(), groups));
+        let groups = |steps: &[Step]| steps.iter().map(|step| self.bind_group(step, params)).collect();
+        let [all, first]: [Result<Vec<_>>; 2] = [groups(&self.plan.steps), groups(&self.plan.first_steps)];
+        self.bound = Some((params.id(), [all?, first?]));
         Ok(())
     }
 
