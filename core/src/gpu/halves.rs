@@ -6,10 +6,9 @@ use super::plan::push_uniform;
 use super::program::dispatch;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Source};
-use crate::ops::kernel::{Dispatch, Halves, Kernel, Slot, fields, kernel};
+use crate::ops::elementwise::SCALE;
+use crate::ops::kernel::{Dispatch, Halves, Slot, fields};
 use crate::tensor::ElementType;
-
-pub(crate) static TO_HALF: Kernel = kernel!("to_half");
 
 /// For each node, whether what it owns is stored as f16: results of ops and weights, where every kernel
 /// that reads or writes them can, and which are not `whole` (read back, or added to a sum in f32).
@@ -114,7 +113,9 @@ impl GpuParams {
 fn cast(
     device: &GpuDevice, len: usize, from: &wgpu::Buffer, to: &wgpu::Buffer,
 ) -> (Pipeline, wgpu::BindGroup, [u32; 3]) {
-    let work = sample(len);
+    // The kernel of `Scale`, which reads f32 here and writes f16.
+    let (params, bindings) = (fields![len, 1.0], [Slot::Input(0), Slot::Output]);
+    let work = Dispatch::elements(&SCALE, params, &bindings, len);
     let pipeline = device.pipeline(&work, Halves::default().with(2));
     let mut bytes = Vec::with_capacity(UNIFORM_RANGE as usize);
     push_uniform(&mut bytes, &work);
@@ -123,9 +124,4 @@ fn cast(
     let range = (&uniforms, 0, 4 * work.params.len() as u64);
     let group = device.bind_group(&pipeline.layout, range, &[from, to]);
     (pipeline, group, work.workgroups)
-}
-
-/// The dispatch that copies a weight of `len` elements.
-pub(super) fn sample(len: usize) -> Dispatch {
-    Dispatch::elements(&TO_HALF, fields![len], &[Slot::Input(0), Slot::Output], len)
 }

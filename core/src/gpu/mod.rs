@@ -26,13 +26,7 @@ use crate::ops::kernel::Kernel;
 /// The kernels that belong to the executor rather than to an op.
 #[must_use]
 pub fn kernels() -> Vec<&'static Kernel> {
-    vec![
-        &plan::ACCUMULATE,
-        &halves::TO_HALF,
-        &optimizer::SUM_SQUARES,
-        &optimizer::CLIP_FACTOR,
-        &optimizer::ADAMW,
-    ]
+    vec![&plan::ACCUMULATE, &optimizer::SUM_SQUARES, &optimizer::CLIP_FACTOR, &optimizer::ADAMW]
 }
 
 #[doc(hidden)]

@@ -1,7 +1,6 @@
 //! AdamW with clipping by the norm of all gradients, entirely on the device.
 
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
-use super::halves;
 use super::params::{GpuParams, Moments, Weight};
 use super::plan::{ACCUMULATE, push_uniform};
 use crate::error::Result;
@@ -62,7 +61,6 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
 #[must_use]
 pub fn sample_dispatches() -> Vec<Dispatch> {
     let mut all = dispatches(&AdamW::default(), &[&[3, 5]]);
-    all.push(halves::sample(7));
     all.push(Dispatch::elements(&ACCUMULATE, fields![7usize], &[Slot::Input(0), Slot::Output], 7));
     all
 }

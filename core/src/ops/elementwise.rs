@@ -339,6 +339,6 @@ impl Op for Reshape {
 
 pub(super) static FILL: Kernel = kernel!("fill");
 pub(super) static ADD: Kernel = kernel!("add");
-pub(super) static SCALE: Kernel = kernel!("scale");
+pub(crate) static SCALE: Kernel = kernel!("scale");
 pub(super) static GELU: Kernel = kernel!("gelu");
 pub(super) static GELU_GRAD: Kernel = kernel!("gelu_grad");
