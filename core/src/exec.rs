@@ -171,7 +171,9 @@ impl Params {
     /// between a run and the step that it is for, whose gradients would be taken for others' scale.
     pub fn set_loss_scale(&mut self, scale: LossScale) {
         match self {
-            Self::Cpu(_) => {}
+            Self::Cpu(_) => {
+                let _ = scale;
+            }
             #[cfg(feature = "gpu")]
             Self::Gpu(params) => params.set_loss_scale(scale),
         }
