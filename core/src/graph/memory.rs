@@ -43,18 +43,12 @@ impl MemoryPlan {
     /// Plans the evaluation of `results`, which stay alive to the end.
     #[must_use]
     pub fn new(graph: &Graph, results: &[NodeId]) -> Self {
-        Self::with_passing(graph, results, &[])
+        Self::with_lengths(graph, results, &[], &|_, len| len)
     }
 
     /// Plans the evaluation of `results`, which stay alive to the end, and of `passing`, which are
-    /// consumed as soon as they are computed (gradients that are added to their sums).
-    #[must_use]
-    pub fn with_passing(graph: &Graph, results: &[NodeId], passing: &[NodeId]) -> Self {
-        Self::with_lengths(graph, results, passing, &|_, len| len)
-    }
-
-    /// The same, where `length` tells what a value of so many elements takes, by the node that owns it:
-    /// all lengths of the plan are in its unit.
+    /// consumed as soon as they are computed (gradients that are added to their sums). `length` tells what
+    /// a value of so many elements takes, by the node that owns it: all lengths of the plan are in its unit.
     #[must_use]
     pub fn with_lengths(
         graph: &Graph, results: &[NodeId], passing: &[NodeId], length: &dyn Fn(usize, usize) -> usize,

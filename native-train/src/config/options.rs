@@ -273,7 +273,7 @@ options! {
         /// Compute activations again in the backward pass: less memory, more time [default: false]
         #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
         recompute: bool,
-        /// Precision of a GPU: mixed keeps activations as f16, which takes half the memory [default: f32]
+        /// Precision of a GPU: mixed keeps activations as f16, in little more than half the memory [default: f32]
         #[arg(long, value_enum, help_heading = "Run")]
         precision: TrainPrecision,
         @table
