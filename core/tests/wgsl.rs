@@ -7,6 +7,7 @@ mod op_cases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -14,12 +15,19 @@ use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInn
 use rmae_core::graph::Source;
 use rmae_core::ops::Op;
 use rmae_core::ops::kernel::{
-    Dispatch, Halves, Kernel, Lowering, MAX_BINDINGS, MAX_GROUPS, Machine, Scalar, Slot, all,
+    Dispatch, Halves, Kernel, Lowering, MAX_BINDINGS, MAX_GROUPS, Machine, Scalar, Sizes, Slot, all,
 };
+use rmae_core::ops::variant::{Choices, Variant};
 
 /// Every machine that has kernels of its own.
 fn machines() -> [Machine; 3] {
     [Machine::Gpu, Machine::Processor { lanes: None }, Machine::Processor { lanes: Some(8) }]
+}
+
+/// Each variant of a machine's kernels.
+fn variants(machine: Machine) -> Vec<(Machine, Arc<Choices>)> {
+    let all = Variant::of(machine).into_iter();
+    all.map(|variant| (machine, Arc::new(Choices::always(variant)))).collect()
 }
 
 /// Kernels that only devices with subgroups are given.
@@ -32,8 +40,8 @@ fn dispatches() -> Vec<Dispatch> {
         let node = case.graph.nodes().last().unwrap();
         let Source::Op { op, inputs } = &node.source else { panic!("not an op") };
         let inputs: Vec<Vec<usize>> = inputs.iter().map(|&i| case.graph.shape(i).to_vec()).collect();
-        for machine in machines() {
-            let io = Lowering { inputs: inputs.clone(), output: node.shape.clone(), machine };
+        for (machine, choices) in machines().into_iter().flat_map(variants) {
+            let io = Lowering { inputs: inputs.clone(), output: node.shape.clone(), machine, choices };
             let lowered = op.lower(&io);
             assert!(!lowered.is_empty(), "{}: no dispatch", case.name);
             found.extend(lowered);
@@ -52,8 +60,8 @@ fn storages(kernel: &Kernel) -> BTreeSet<Halves> {
     [Halves::default(), can.fold(Halves::default(), Halves::with)].into()
 }
 
-fn parse(kernel: &Kernel, half: Halves) -> (Module, ModuleInfo) {
-    let text = kernel.text(half);
+fn parse(kernel: &Kernel, half: Halves, sizes: Sizes) -> (Module, ModuleInfo) {
+    let text = kernel.text(half, sizes);
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&text, kernel.name)));
     let mut may = Capabilities::empty();
@@ -89,14 +97,14 @@ fn every_shader_file_is_a_registered_kernel_that_some_lowering_uses() {
 fn every_specialisation_validates_and_translates() {
     let mut specialisations = BTreeMap::new();
     for d in dispatches() {
-        let key = format!("{:?}", d.constants);
-        specialisations.entry((d.kernel.name, key)).or_insert((d.kernel, d.constants));
+        let key = format!("{:?} {:?}", d.constants, d.sizes);
+        specialisations.entry((d.kernel.name, key)).or_insert((d.kernel, d.constants, d.sizes));
     }
     assert!(specialisations.len() > kernels().len(), "no kernel has more than one specialisation");
-    for ((name, constants), (kernel, values)) in &specialisations {
+    for ((name, constants), (kernel, values, sizes)) in &specialisations {
         let values: PipelineConstants = values.iter().map(|&(k, v)| (k.to_string(), v)).collect();
         for half in storages(kernel) {
-            let (module, info) = parse(kernel, half);
+            let (module, info) = parse(kernel, half, sizes);
             let main = Some((ShaderStage::Compute, "main"));
             let (module, info) = process_overrides(&module, &info, main, &values)
                 .unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
@@ -130,7 +138,7 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
 #[test]
 fn params_and_bindings_are_what_the_lowerings_hand_over() {
     for d in dispatches() {
-        let (module, _) = parse(d.kernel, Halves::default());
+        let (module, _) = parse(d.kernel, Halves::default(), d.sizes);
         let name = d.kernel.name;
         assert_eq!(params_of(&module), d.params.iter().map(kind_of).collect::<Vec<_>>(), "{name}: Params");
         let bindings = bindings_of(&module);
@@ -195,7 +203,7 @@ fn dispatches_stay_inside_the_default_limits() {
             d.workgroups
         );
         assert!(d.bindings.len() <= 8 && d.params.len() <= 64);
-        let (module, info) = parse(d.kernel, Halves::default());
+        let (module, info) = parse(d.kernel, Halves::default(), d.sizes);
         let values: PipelineConstants = d.constants.iter().map(|&(k, v)| (k.to_string(), v)).collect();
         let (module, _) =
             process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &values).unwrap();
@@ -209,16 +217,23 @@ fn dispatches_stay_inside_the_default_limits() {
 #[test]
 fn long_products_are_split_by_rows_into_short_dispatches() {
     let (rows, k, out) = (200_000, 4096, 1000);
-    let inputs = vec![vec![rows, k], vec![out, k], vec![out]];
-    let io = Lowering { inputs, output: vec![rows, out], machine: Machine::Gpu };
-    let dispatches = rmae_core::ops::linear::Linear.lower(&io);
-    assert!(dispatches.len() > 1);
-    let mut next = 0;
-    for d in &dispatches {
-        assert_eq!(d.params[3], Scalar::U32(next), "the first row of tiles");
-        let tile_rows = d.workgroups[1];
-        assert!(2.0 * 64.0 * f64::from(tile_rows) * (k * out) as f64 <= 2e10);
-        next += tile_rows;
+    for (machine, choices) in variants(Machine::Gpu) {
+        let inputs = vec![vec![rows, k], vec![out, k], vec![out]];
+        let io = Lowering { inputs, output: vec![rows, out], machine, choices };
+        let dispatches = rmae_core::ops::linear::Linear.lower(&io);
+        assert!(dispatches.len() > 1);
+        let tile = 4 * size(&dispatches[0], "THREADS_DOWN") * size(&dispatches[0], "DOWN");
+        let mut next = 0;
+        for d in &dispatches {
+            assert_eq!(d.params[3], Scalar::U32(next), "the first row of tiles");
+            let tile_rows = d.workgroups[1];
+            assert!(2.0 * f64::from(tile) * f64::from(tile_rows) * (k * out) as f64 <= 2e10);
+            next += tile_rows;
+        }
+        assert_eq!(next as usize, rows.div_ceil(tile as usize));
     }
-    assert_eq!(next as usize, rows.div_ceil(64));
+}
+
+fn size(dispatch: &Dispatch, name: &str) -> u32 {
+    dispatch.sizes.iter().find(|(known, _)| *known == name).unwrap().1
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::errors::{ADVICE, Reports, scoped};
 use super::tier::Tier;
 use crate::error::{Error, Result};
-use crate::ops::kernel::{Dispatch, Halves, Kernel, Machine};
+use crate::ops::kernel::{Dispatch, Halves, Machine, Sizes};
+use crate::ops::variant::Choices;
 
 /// Which adapter to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +125,8 @@ pub struct GpuDevice {
     inner: Arc<Inner>,
     /// Whether programs store activations as f16.
     mixed: bool,
+    /// The variants of kernels that programs take.
+    choices: Arc<Choices>,
 }
 
 struct Inner {
@@ -132,15 +135,17 @@ struct Inner {
     report: AdapterReport,
     limits: wgpu::Limits,
     reports: Reports,
-    modules: Mutex<HashMap<(&'static str, Halves), wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<ModuleKey, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
     /// What programs' kernels are for.
     machine: Mutex<Machine>,
 }
 
-/// Everything that a pipeline depends on: the kernel, its bindings of f16, and its constants with the bits
-/// of their values.
-type PipelineKey = (&'static str, Halves, Vec<(&'static str, u64)>);
+/// Everything that a shader depends on: the kernel, its bindings of f16, and its sizes.
+type ModuleKey = (&'static str, Halves, Sizes);
+
+/// Everything that a pipeline depends on: the shader, and its constants with the bits of their values.
+type PipelineKey = (ModuleKey, Vec<(&'static str, u64)>);
 
 /// A compiled kernel and the layout of its bindings.
 #[derive(Clone, Debug)]
@@ -192,7 +197,7 @@ impl GpuDevice {
         let machine = Mutex::new(report.machine());
         #[allow(clippy::arc_with_non_send_sync, reason = "on WebAssembly, wgpu's objects stay on one thread")]
         let inner = Arc::new(Inner { device, queue, report, limits, reports, modules, pipelines, machine });
-        Ok(Self { inner, mixed: false })
+        Ok(Self { inner, mixed: false, choices: Arc::default() })
     }
 
     /// The same device with mixed precision: programs that it compiles keep activations and copies of the
@@ -213,6 +218,19 @@ impl GpuDevice {
     #[must_use]
     pub fn is_mixed(&self) -> bool {
         self.mixed
+    }
+
+    /// The same device with other variants of kernels in the programs that it compiles: those that
+    /// [`GpuDevice::tune`] found.
+    #[must_use]
+    pub fn tuned(self, choices: Choices) -> Self {
+        Self { choices: Arc::new(choices), ..self }
+    }
+
+    /// The variants of kernels that programs take.
+    #[must_use]
+    pub fn choices(&self) -> &Arc<Choices> {
+        &self.choices
     }
 
     /// One line for people: name, backend and tier.
@@ -305,13 +323,13 @@ impl GpuDevice {
     /// The pipeline of a dispatch with these bindings of f16, compiled at most once a device.
     pub(crate) fn pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
         let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let key = (dispatch.kernel.name, half, bits);
+        let key = ((dispatch.kernel.name, half, dispatch.sizes), bits);
         let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch, half)).clone()
     }
 
     fn compile_pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
-        let module = self.module(dispatch.kernel, half);
+        let module = self.module(dispatch, half);
         let compute = self.gpu().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(dispatch.kernel.name),
             layout: None,
@@ -328,15 +346,16 @@ impl GpuDevice {
         Pipeline { compute, layout }
     }
 
-    fn module(&self, kernel: &'static Kernel, half: Halves) -> wgpu::ShaderModule {
+    fn module(&self, dispatch: &Dispatch, half: Halves) -> wgpu::ShaderModule {
+        let (kernel, sizes) = (dispatch.kernel, dispatch.sizes);
         let mut modules = self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let compile = || {
             self.gpu().create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(kernel.text(half).into()),
+                source: wgpu::ShaderSource::Wgsl(kernel.text(half, sizes).into()),
             })
         };
-        modules.entry((kernel.name, half)).or_insert_with(compile).clone()
+        modules.entry((kernel.name, half, sizes)).or_insert_with(compile).clone()
     }
 }
 

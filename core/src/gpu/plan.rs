@@ -1,6 +1,7 @@
 //! A graph as a list of dispatches over numbered buffers, made once a program.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
 use super::halves::{half_values, halves};
@@ -314,15 +315,16 @@ fn gradient_only<'a>(
 }
 
 /// The dispatches of a node: none for one that is stored or another's view.
-fn lower(device: &GpuDevice, graph: &Graph, index: usize) -> Result<Vec<Dispatch>> {
+pub(super) fn lower(device: &GpuDevice, graph: &Graph, index: usize) -> Result<Vec<Dispatch>> {
     let node = &graph.nodes()[index];
     let Source::Op { op, inputs } = &node.source else { return Ok(vec![]) };
     if op.is_view() || node.is_empty() {
         return Ok(vec![]);
     }
     let shapes = inputs.iter().map(|&i| graph.shape(i).to_vec()).collect();
-    let machine = device.machine();
-    let dispatches = op.lower(&Lowering { inputs: shapes, output: node.shape.clone(), machine });
+    let (machine, choices) = (device.machine(), Arc::clone(device.choices()));
+    let io = Lowering { inputs: shapes, output: node.shape.clone(), machine, choices };
+    let dispatches = op.lower(&io);
     if dispatches.is_empty() {
         let problem = "has no GPU kernel for these shapes (heads wider than 128 channels?); use --device cpu";
         return Err(Error::Validation(format!("op {} at {}: {problem}", op.name(), node.scope)));

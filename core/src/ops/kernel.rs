@@ -1,5 +1,9 @@
 //! How an op says which compute shaders evaluate it: plain data, no device.
 
+use std::sync::Arc;
+
+use super::variant::Choices;
+
 /// A compute shader: one WGSL file with one entry point `main`.
 ///
 /// Binding 0 of group 0 is the uniform `Params`; bindings 1, 2, … are storage buffers in the order
@@ -20,15 +24,22 @@ impl Kernel {
         self.source.contains(&format!("<S{binding}>"))
     }
 
-    /// The whole shader, whose elements are f16 in the bindings of `half`.
+    /// The whole shader, whose elements are f16 in the bindings of `half`, with constants for its `sizes`.
     #[must_use]
-    pub fn text(&self, half: Halves) -> String {
+    pub fn text(&self, half: Halves, sizes: Sizes) -> String {
         let extension = if half.any() { "enable f16;\n" } else { "" };
         let typed = (1..=MAX_BINDINGS).filter(|&binding| self.takes_half(binding));
         let alias = |at| format!("alias S{at} = {};\n", if half.has(at) { "f16" } else { "f32" });
-        format!("{extension}{}{}", typed.map(alias).collect::<String>(), self.source)
+        let aliases: String = typed.map(alias).collect();
+        let size = |(name, value): &(&str, u32)| format!("const {name}: u32 = {value}u;\n");
+        let sizes: String = sizes.iter().map(size).collect();
+        format!("{extension}{aliases}{sizes}{}", self.source)
     }
 }
+
+/// Constants that a kernel's file leaves open, by name. Unlike WGSL's overrides they may size arrays
+/// in workgroup memory on every implementation, and compilers see which branches never run.
+pub type Sizes = &'static [(&'static str, u32)];
 
 /// Most storage buffers of a kernel: what every WebGPU device binds.
 pub const MAX_BINDINGS: usize = 8;
@@ -125,6 +136,8 @@ pub struct Dispatch {
     pub kernel: &'static Kernel,
     /// Values of pipeline-overridable constants, part of the pipeline's identity.
     pub constants: Vec<(&'static str, f64)>,
+    /// Constants of its text, part of the shader's identity.
+    pub sizes: Sizes,
     /// The fields of `Params`.
     pub params: Vec<Scalar>,
     /// The storage buffers.
@@ -137,7 +150,8 @@ impl Dispatch {
     /// A dispatch of `groups` workgroups that number themselves by `y * count_x + x`.
     #[must_use]
     pub fn new(kernel: &'static Kernel, params: Vec<Scalar>, bindings: &[Slot], groups: usize) -> Self {
-        Self { kernel, constants: vec![], params, bindings: bindings.to_vec(), workgroups: grid(groups) }
+        let (constants, bindings) = (vec![], bindings.to_vec());
+        Self { kernel, constants, sizes: &[], params, bindings, workgroups: grid(groups) }
     }
 
     /// One thread for each of `len` elements, in workgroups of [`ELEMENTS_A_GROUP`].
@@ -151,6 +165,12 @@ impl Dispatch {
     pub fn with_constants(self, constants: &[(&'static str, f64)]) -> Self {
         Self { constants: constants.to_vec(), ..self }
     }
+
+    /// The same with constants in the kernel's text.
+    #[must_use]
+    pub fn with_sizes(self, sizes: Sizes) -> Self {
+        Self { sizes, ..self }
+    }
 }
 
 /// What an op knows when it states its dispatches.
@@ -162,6 +182,8 @@ pub struct Lowering {
     pub output: Vec<usize>,
     /// What the dispatches are for.
     pub machine: Machine,
+    /// Which variants of the products' kernels to take.
+    pub choices: Arc<Choices>,
 }
 
 /// What a device computes with: kernels differ by it.
@@ -280,11 +302,12 @@ mod tests {
         let kernel = Kernel { name: "k", source: "var<storage> x: array<S1>; array<vec4<S3>>; array<f32>" };
         assert!(kernel.takes_half(1) && !kernel.takes_half(2) && kernel.takes_half(3));
         assert_eq!(
-            kernel.text(Halves::default()),
+            kernel.text(Halves::default(), &[]),
             format!("alias S1 = f32;\nalias S3 = f32;\n{}", kernel.source)
         );
-        let half = kernel.text(Halves::default().with(3));
-        assert_eq!(half, format!("enable f16;\nalias S1 = f32;\nalias S3 = f16;\n{}", kernel.source));
+        let half = kernel.text(Halves::default().with(3), &[("STEP", 8)]);
+        let before = "enable f16;\nalias S1 = f32;\nalias S3 = f16;\nconst STEP: u32 = 8u;\n";
+        assert_eq!(half, format!("{before}{}", kernel.source));
     }
 
     #[test]

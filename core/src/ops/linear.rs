@@ -4,8 +4,9 @@ use candle_core::Tensor;
 
 use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{self, Input, Output, Scratch};
-use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, fields, kernel};
+use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, Scalar, fields, kernel};
 use super::reduce::SumAxis;
+use super::variant::{Product, Tile, Variant};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::pool::unspecified;
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
@@ -90,10 +91,12 @@ impl Op for Linear {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let (m, k) = rows_of(&io.inputs[0]);
-        let bias = (io.inputs.len() == 3).then_some(Input(2));
-        let product = Product { m, n: io.inputs[1][0], k, trans_a: false, trans_b: true };
-        product.dispatches(io, bias)
+        dispatches(self, io, (io.inputs.len() == 3).then_some(Input(2)))
+    }
+
+    fn product(&self, inputs: Shapes, _: &[usize]) -> Option<Product> {
+        let (m, k) = rows_of(inputs[0]);
+        Some(Product { m, n: inputs[1][0], k, trans_a: false, trans_b: true, bias: inputs.len() == 3 })
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
@@ -168,10 +171,12 @@ impl Op for LinearGradInput {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let (m, k) = rows_of(&io.inputs[0]);
-        let n = rows_of(&io.output).1;
-        let product = Product { m, n, k, trans_a: false, trans_b: false };
-        product.dispatches(io, None)
+        dispatches(self, io, None)
+    }
+
+    fn product(&self, inputs: Shapes, output: &[usize]) -> Option<Product> {
+        let (m, k) = rows_of(inputs[0]);
+        Some(Product { m, n: rows_of(output).1, k, trans_a: false, trans_b: false, bias: false })
     }
 
     fn flops(&self, inputs: Shapes, _: &[usize]) -> u64 {
@@ -225,31 +230,18 @@ impl Op for LinearGradWeight {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let (k, m) = rows_of(&io.inputs[0]);
-        let n = rows_of(&io.inputs[1]).1;
-        let product = Product { m, n, k, trans_a: true, trans_b: false };
-        product.dispatches(io, None)
+        dispatches(self, io, None)
+    }
+
+    fn product(&self, inputs: Shapes, _: &[usize]) -> Option<Product> {
+        let (k, m) = rows_of(inputs[0]);
+        Some(Product { m, n: rows_of(inputs[1]).1, k, trans_a: true, trans_b: false, bias: false })
     }
 
     fn flops(&self, inputs: Shapes, output: &[usize]) -> u64 {
         2 * rows_of(inputs[0]).0 as u64 * numel(output) as u64
     }
 }
-
-/// `C [m, n] = A [m, k]·B [k, n]`, for the GPU.
-struct Product {
-    m: usize,
-    n: usize,
-    k: usize,
-    /// `A` is stored `[k, m]`.
-    trans_a: bool,
-    /// `B` is stored `[n, k]`.
-    trans_b: bool,
-}
-
-/// Rows and columns of a workgroup's tile, and the depth it loads at a time; those of `matmul.wgsl`.
-const TILE: usize = 64;
-const STEP: usize = 16;
 
 /// Most work in one dispatch: a slow GPU finishes it long before a watchdog bites.
 const DISPATCH_FLOPS: u64 = 20_000_000_000;
@@ -260,17 +252,23 @@ const ENOUGH_GROUPS: usize = 256;
 /// Least depth of a part of a sum that is shared out.
 const LEAST_SPLIT: usize = 256;
 
-impl Product {
-    fn dispatches(&self, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
-        if io.machine.is_processor() {
-            self.direct().dispatches(io.machine, Input(0), Input(1), bias, Output)
-        } else {
-            self.tiled(bias)
+/// The dispatches of an op that is a product, by the variant that was chosen for it.
+fn dispatches(op: &dyn Op, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
+    let inputs: Vec<&[usize]> = io.inputs.iter().map(Vec::as_slice).collect();
+    let Some(product) = op.product(&inputs, &io.output) else { return vec![] };
+    match io.choices.variant(io.machine, &product) {
+        Variant::Tiled(tile) => product.tiled(tile, bias),
+        Variant::Lanes => product.direct().dispatches(io.machine, Input(0), Input(1), bias, Output),
+        Variant::Direct => {
+            let machine = Machine::Processor { lanes: None };
+            product.direct().dispatches(machine, Input(0), Input(1), bias, Output)
         }
     }
+}
 
+impl Product {
     fn direct(&self) -> Direct {
-        let Self { m, n, k, trans_a, trans_b } = *self;
+        let Self { m, n, k, trans_a, trans_b, .. } = *self;
         Direct {
             a: Matrices::one(if trans_a { m } else { k }),
             b: Matrices::one(if trans_b { k } else { n }),
@@ -281,20 +279,19 @@ impl Product {
         }
     }
 
-    fn tiled(&self, bias: Option<Slot>) -> Vec<Dispatch> {
-        let (a, b) = (Input(0), Input(1));
-        let k_per_split = if bias.is_none() { self.k_per_split() } else { self.k.next_multiple_of(STEP) };
+    fn tiled(&self, tile: &'static Tile, bias: Option<Slot>) -> Vec<Dispatch> {
+        let k_per_split = self.k_per_split(tile);
         let splits = self.k.div_ceil(k_per_split).max(1);
         let len = self.m * self.n;
         let out = if splits == 1 { Output } else { Scratch(0, splits * len) };
-        let tile_rows = self.m.div_ceil(TILE);
-        let row_flops = 2 * TILE as u64 * self.n as u64 * self.k as u64;
+        let tile_rows = self.m.div_ceil(tile.rows);
+        let row_flops = 2 * tile.rows as u64 * self.n as u64 * self.k as u64;
         let at_once = (DISPATCH_FLOPS / row_flops.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
-            let groups = [self.n.div_ceil(TILE), at_once.min(tile_rows - first), splits];
-            let mut dispatch =
-                self.dispatch([a, b, bias.unwrap_or(b), out], first, k_per_split, bias.is_some());
+            let groups = [self.n.div_ceil(tile.columns), at_once.min(tile_rows - first), splits];
+            let params = fields![self.m, self.n, self.k, first, k_per_split];
+            let mut dispatch = self.dispatch(tile, params, bias, out);
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
         }
@@ -305,20 +302,24 @@ impl Product {
         all
     }
 
-    fn dispatch(&self, bindings: [Slot; 4], first: usize, k_per_split: usize, bias: bool) -> Dispatch {
-        let params = fields![self.m, self.n, self.k, first, k_per_split];
+    fn dispatch(&self, tile: &'static Tile, params: Vec<Scalar>, bias: Option<Slot>, out: Slot) -> Dispatch {
+        let bindings = [Input(0), Input(1), bias.unwrap_or(Input(1)), out];
         let flag = |on: bool| f64::from(u8::from(on));
-        let constants =
-            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("HAS_BIAS", flag(bias))];
-        Dispatch::new(&MATMUL, params, &bindings, 1).with_constants(&constants)
+        let flags = [
+            ("TRANS_A", flag(self.trans_a)),
+            ("TRANS_B", flag(self.trans_b)),
+            ("HAS_BIAS", flag(bias.is_some())),
+        ];
+        Dispatch::new(&MATMUL, params, &bindings, 1).with_constants(&flags).with_sizes(tile.sizes)
     }
 
-    /// The depth that one workgroup sums: all of it where there are tiles enough for the device.
-    fn k_per_split(&self) -> usize {
-        let tiles = self.m.div_ceil(TILE) * self.n.div_ceil(TILE);
+    /// The depth that one workgroup sums: all of it where there are tiles enough for the device, or a bias
+    /// to add once.
+    fn k_per_split(&self, tile: &Tile) -> usize {
+        let tiles = self.m.div_ceil(tile.rows) * self.n.div_ceil(tile.columns);
         let splits = (2 * ENOUGH_GROUPS / tiles.max(1)).min(self.k / LEAST_SPLIT);
-        let splits = if tiles < ENOUGH_GROUPS { splits.max(1) } else { 1 };
-        self.k.div_ceil(splits).next_multiple_of(STEP)
+        let shared = tiles < ENOUGH_GROUPS && !self.bias;
+        self.k.div_ceil(if shared { splits.max(1) } else { 1 }).next_multiple_of(tile.step)
     }
 }
 

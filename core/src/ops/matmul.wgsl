@@ -1,5 +1,10 @@
-// C[M, N] = A[M, K] * B[K, N] (+ bias[N]), in tiles of 64 x 64 that a workgroup of 8 x 8 threads
-// shares; each thread keeps an 8 x 8 block of C in registers, as four 4 x 4 matrices 32 apart.
+// C[M, N] = A[M, K] * B[K, N] (+ bias[N]), in tiles that a workgroup shares. Its threads stand in
+// THREADS_DOWN rows of THREADS_ACROSS; each keeps one or two (DOWN) times one or two (ACROSS) 4 x 4
+// matrices of C in registers, half a tile apart. K is taken STEP at a time. These five constants are put
+// before this text (ops/variant.rs).
+//
+// The four matrices have names, and no array and no loop: in a loop, which translations to other languages
+// guard against running for ever, compilers would keep an array in memory.
 //
 // Workgroup (x, y, z) computes tile column x, tile row first_tile_row + y, and the z-th part of the
 // sum over K, which it writes to the z-th matrix in `c` (split-K; another kernel adds the parts).
@@ -22,14 +27,14 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<S3>;
 @group(0) @binding(4) var<storage, read_write> c: array<S4>;
 
-const TILE: u32 = 64u; // rows and columns of C in a workgroup
-const STEP: u32 = 16u; // depth of K loaded at a time
-const SIDE: u32 = 8u; // threads along each side of the tile
-const GROUPS: u32 = TILE / 4u; // vec4s across a tile
-const STRIDE: u32 = GROUPS + 1u; // of a tile row in vec4, padded against bank conflicts
+const THREADS: u32 = THREADS_DOWN * THREADS_ACROSS;
+const A_GROUPS: u32 = DOWN * THREADS_DOWN; // vec4s along the rows of a tile
+const B_GROUPS: u32 = ACROSS * THREADS_ACROSS; // vec4s across a tile
+const A_STRIDE: u32 = A_GROUPS + 1u; // padded against bank conflicts
+const B_STRIDE: u32 = B_GROUPS + 1u;
 
-var<workgroup> a_tile: array<vec4<f32>, STEP * STRIDE>;
-var<workgroup> b_tile: array<vec4<f32>, STEP * STRIDE>;
+var<workgroup> a_tile: array<vec4<f32>, STEP * A_STRIDE>;
+var<workgroup> b_tile: array<vec4<f32>, STEP * B_STRIDE>;
 
 fn load_a(row: u32, k: u32, k_end: u32) -> f32 {
     if (row >= params.m || k >= k_end) {
@@ -52,30 +57,30 @@ fn load_b(k: u32, col: u32, k_end: u32) -> f32 {
 }
 
 // Which (k, group of four) of a tile is the i-th to load, so that neighbours read neighbouring memory.
-fn load_place(i: u32, k_contiguous: bool) -> vec2<u32> {
+fn load_place(i: u32, groups: u32, k_contiguous: bool) -> vec2<u32> {
     if (k_contiguous) {
         return vec2<u32>(i % STEP, i / STEP);
     }
-    return vec2<u32>(i / GROUPS, i % GROUPS);
+    return vec2<u32>(i / groups, i % groups);
 }
 
 fn load_tiles(lane: u32, row0: u32, col0: u32, k0: u32, k_end: u32) {
-    for (var i = lane; i < STEP * GROUPS; i += SIDE * SIDE) {
-        let at = load_place(i, !TRANS_A);
+    for (var i = lane; i < STEP * A_GROUPS; i += THREADS) {
+        let at = load_place(i, A_GROUPS, !TRANS_A);
         let row = row0 + 4u * at.y;
         let k = k0 + at.x;
-        a_tile[at.x * STRIDE + at.y] = vec4<f32>(
+        a_tile[at.x * A_STRIDE + at.y] = vec4<f32>(
             load_a(row, k, k_end),
             load_a(row + 1u, k, k_end),
             load_a(row + 2u, k, k_end),
             load_a(row + 3u, k, k_end),
         );
     }
-    for (var i = lane; i < STEP * GROUPS; i += SIDE * SIDE) {
-        let at = load_place(i, TRANS_B);
+    for (var i = lane; i < STEP * B_GROUPS; i += THREADS) {
+        let at = load_place(i, B_GROUPS, TRANS_B);
         let col = col0 + 4u * at.y;
         let k = k0 + at.x;
-        b_tile[at.x * STRIDE + at.y] = vec4<f32>(
+        b_tile[at.x * B_STRIDE + at.y] = vec4<f32>(
             load_b(k, col, k_end),
             load_b(k, col + 1u, k_end),
             load_b(k, col + 2u, k_end),
@@ -112,14 +117,14 @@ fn store_block(row: u32, col: u32, base: u32, block: mat4x4<f32>) {
     store(row + 3u, col, base, block[3]);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row0 = (params.first_tile_row + group.y) * TILE;
-    let col0 = group.x * TILE;
+    let row0 = (params.first_tile_row + group.y) * 4u * A_GROUPS;
+    let col0 = group.x * 4u * B_GROUPS;
     let k_begin = group.z * params.k_per_split;
     let k_end = min(params.k, k_begin + params.k_per_split);
-    let ty = lane / SIDE;
-    let tx = lane % SIDE;
+    let ty = lane / THREADS_ACROSS;
+    let tx = lane % THREADS_ACROSS;
     var block00 = mat4x4<f32>();
     var block01 = mat4x4<f32>();
     var block10 = mat4x4<f32>();
@@ -129,22 +134,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         load_tiles(lane, row0, col0, k0, k_end);
         workgroupBarrier();
         for (var k = 0u; k < STEP; k++) {
-            let a0 = a_tile[k * STRIDE + ty];
-            let a1 = a_tile[k * STRIDE + ty + SIDE];
-            let b0 = b_tile[k * STRIDE + tx];
-            let b1 = b_tile[k * STRIDE + tx + SIDE];
+            let a0 = a_tile[k * A_STRIDE + ty];
+            let b0 = b_tile[k * B_STRIDE + tx];
+            var a1 = vec4<f32>();
+            var b1 = vec4<f32>();
             block00 += outer(a0, b0);
-            block01 += outer(a0, b1);
-            block10 += outer(a1, b0);
-            block11 += outer(a1, b1);
+            if (ACROSS == 2u) {
+                b1 = b_tile[k * B_STRIDE + tx + THREADS_ACROSS];
+                block01 += outer(a0, b1);
+            }
+            if (DOWN == 2u) {
+                a1 = a_tile[k * A_STRIDE + ty + THREADS_DOWN];
+                block10 += outer(a1, b0);
+            }
+            if (DOWN == 2u && ACROSS == 2u) {
+                block11 += outer(a1, b1);
+            }
         }
     }
     let base = group.z * params.m * params.n;
     let row = row0 + 4u * ty;
     let col = col0 + 4u * tx;
-    let half = TILE / 2u;
+    let below = row + 4u * THREADS_DOWN;
+    let beside = col + 4u * THREADS_ACROSS;
     store_block(row, col, base, block00);
-    store_block(row, col + half, base, block01);
-    store_block(row + half, col, base, block10);
-    store_block(row + half, col + half, base, block11);
+    if (ACROSS == 2u) {
+        store_block(row, beside, base, block01);
+    }
+    if (DOWN == 2u) {
+        store_block(below, col, base, block10);
+    }
+    if (DOWN == 2u && ACROSS == 2u) {
+        store_block(below, beside, base, block11);
+    }
 }

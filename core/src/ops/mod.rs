@@ -18,6 +18,7 @@ pub mod patches;
 pub mod reduce;
 pub mod tiled;
 pub mod tokens;
+pub mod variant;
 
 use std::fmt;
 
@@ -26,6 +27,7 @@ use candle_core::Tensor;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
 use kernel::{Dispatch, Lowering};
+use variant::Product;
 
 /// Why an op cannot take its inputs; becomes [`crate::error::Error::Shape`] with the op's name and place.
 pub type ShapeProblem = String;
@@ -68,6 +70,12 @@ pub trait Op: fmt::Debug + Send + Sync {
 
     /// The GPU executor's evaluation, as a list of dispatches.
     fn lower(&self, io: &Lowering) -> Vec<Dispatch>;
+
+    /// The product of matrices that the op is, where it is one of those whose kernel is chosen.
+    fn product(&self, inputs: &[&[usize]], output: &[usize]) -> Option<Product> {
+        let _ = (inputs, output);
+        None
+    }
 
     /// Floating-point operations of one evaluation.
     fn flops(&self, inputs: &[&[usize]], output: &[usize]) -> u64 {
