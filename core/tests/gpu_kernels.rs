@@ -5,6 +5,8 @@
 mod adapter;
 mod op_cases;
 
+use std::time::Duration;
+
 use adapter::{gpu, mixed};
 use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
@@ -17,6 +19,7 @@ use rmae_core::ops::kernel::Machine;
 use rmae_core::ops::layer_norm::LayerNorm;
 use rmae_core::ops::linear::Linear;
 use rmae_core::ops::reduce::SumAxis;
+use rmae_core::ops::variant::{Choices, Variant};
 use rmae_core::optim::AdamW;
 use rmae_core::tensor::{HostData, HostTensor};
 
@@ -89,6 +92,97 @@ fn every_op_agrees_when_its_values_are_stored_as_f16() {
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     assert!(rounded > 100, "only {rounded} results differ from f32: was f16 used?");
+}
+
+/// The variants of the products' kernels, each for every product of the cases.
+fn every_variant_agrees(gpu: &GpuDevice, rounded: impl Fn(&Case) -> (Graph, Tensors), tolerance: f64) {
+    let own = gpu.report().machine();
+    let products = ["linear", "linear_grad_input", "linear_grad_weight"];
+    let mut bad = vec![];
+    for case in all() {
+        let (graph, want_inputs) = rounded(&case);
+        let op = case.graph.nodes().last().and_then(|node| node.op()).map(|op| op.name());
+        if !op.is_some_and(|op| products.contains(&op)) {
+            continue;
+        }
+        let want = run(&Device::cpu(Precision::F64), &graph, &want_inputs);
+        for machine in [Machine::Gpu, own] {
+            gpu.use_kernels_for(machine);
+            for variant in Variant::of(machine) {
+                let device = Device::Gpu(gpu.clone().tuned(Choices::always(variant)));
+                let error = worst(&run(&device, &graph, &case.inputs), &want);
+                if error > tolerance {
+                    let name = variant.name();
+                    bad.push(format!("{} ({name}) -> {:?}: {error:.1e}", case.name, want.shape()));
+                }
+            }
+        }
+    }
+    gpu.use_kernels_for(own);
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn every_variant_of_a_product_agrees_with_the_cpu() {
+    let Some(device) = gpu() else { return };
+    let Device::Gpu(gpu) = &device.device else { return };
+    every_variant_agrees(gpu, |case| (case.graph.clone(), case.inputs.clone()), 2e-5);
+    let Some(Device::Gpu(mixed)) = mixed(&device) else { return };
+    let halves = |case: &Case| {
+        let inputs = case.inputs.iter().map(|(name, value)| (name.clone(), as_halves(value))).collect();
+        (case.between.clone(), inputs)
+    };
+    every_variant_agrees(&mixed, halves, 9.8e-4);
+}
+
+#[test]
+fn a_tuned_program_computes_what_an_untuned_one_does() {
+    let Some(device) = gpu() else { return };
+    let Device::Gpu(gpu) = &device.device else { return };
+    let own = gpu.report().machine();
+    let (graph, inputs, weights) = small_network();
+    for machine in [Machine::Gpu, own] {
+        gpu.use_kernels_for(machine);
+        let tuning = block_on(gpu.tune(&graph, Duration::from_secs(60))).unwrap();
+        let several = Variant::of(machine).len() > 1;
+        assert_eq!((tuning.measured > 0, tuning.left), (several, 0), "{machine:?}");
+        let tuned = gpu.clone().tuned(tuning.choices.clone());
+        let again = block_on(tuned.tune(&graph, Duration::ZERO)).unwrap();
+        assert_eq!((again.known, again.measured, again.left), (tuning.measured, 0, 0));
+        assert_eq!(again.choices, tuning.choices);
+        let [have, want] =
+            [tuned, gpu.clone()].map(|gpu| gradients(&Device::Gpu(gpu), &graph, &inputs, &weights));
+        assert_close(&have, &want, "after tuning");
+    }
+    gpu.use_kernels_for(own);
+}
+
+fn gradients(device: &Device, graph: &Graph, inputs: &Tensors, weights: &Tensors) -> Tensors {
+    let mut params = block_on(device.params(weights)).unwrap();
+    let mut program = block_on(device.compile(graph, &["loss"], true)).unwrap();
+    let mut found = block_on(program.run(&mut params, inputs)).unwrap();
+    found.extend(block_on(params.gradients()).unwrap());
+    found
+}
+
+#[test]
+fn what_tuning_found_is_kept_for_the_same_device_only() {
+    let Some(device) = gpu() else { return };
+    let Device::Gpu(gpu) = &device.device else { return };
+    let own = gpu.report().machine();
+    gpu.use_kernels_for(Machine::Gpu);
+    let tuning = block_on(gpu.tune(&small_network().0, Duration::from_secs(60))).unwrap();
+    let key = gpu.tuning_key();
+    gpu.use_kernels_for(own);
+    let text = key.write(&tuning.choices).unwrap();
+    assert_eq!(key.read(&text).unwrap(), tuning.choices);
+    let other = text.replacen(&gpu.report().driver, "another driver", 1);
+    assert_ne!(other, text);
+    assert_eq!(key.read(&other).unwrap(), Choices::default());
+    assert!(key.read(&text[..text.len() / 2]).is_err());
+    if let Some(Device::Gpu(mixed)) = mixed(&device) {
+        assert_ne!(mixed.tuning_key().file_name(), key.file_name());
+    }
 }
 
 #[test]

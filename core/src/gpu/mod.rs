@@ -15,11 +15,15 @@ mod profile;
 mod program;
 mod readback;
 mod tier;
+#[cfg(feature = "training")]
+mod tune;
 
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, adapters};
 pub use params::GpuParams;
 pub use program::GpuProgram;
 pub use tier::Tier;
+#[cfg(feature = "training")]
+pub use tune::{TUNING_BUDGET, Tuning, TuningKey};
 
 use crate::ops::kernel::Kernel;
 

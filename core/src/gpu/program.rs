@@ -1,5 +1,7 @@
 //! A compiled graph, replayed at every run.
 
+use web_time::Instant;
+
 use super::device::{GpuDevice, UNIFORM_RANGE};
 use super::params::GpuParams;
 use super::plan::{Leaf, Place, Plan, Step};
@@ -89,6 +91,33 @@ impl GpuProgram {
             profiler.note(&device, self.plan.steps_of(is_first)).await?;
         }
         self.fetch(params).await
+    }
+
+    /// How long the first `count` dispatches take, by the device's clock where it has one; inputs are as
+    /// the last run left them.
+    #[cfg(feature = "training")]
+    pub(super) async fn seconds_of_first(&mut self, count: usize, params: &mut GpuParams) -> Result<f64> {
+        let count = count.min(SUBMISSION_STEPS);
+        let (device, mut profiler) = (self.device.clone(), self.device.profiler());
+        let start = Instant::now();
+        let submit = || {
+            self.bind(params)?;
+            let Some((_, [groups, _])) = &self.bound else { return Ok(()) };
+            match &mut profiler {
+                Some(profiler) => profiler.submit(&device, 0, &self.plan.steps[..count], &groups[..count]),
+                None => self.submit_steps(&self.plan.steps[..count], &groups[..count]),
+            }
+            Ok(())
+        };
+        device.scoped("measuring kernels", 0, submit).await?;
+        if let Some(mut profiler) = profiler {
+            profiler.note(&device, &self.plan.steps).await?;
+            return Ok(profiler.profile.values().map(|time| time.seconds).sum());
+        }
+        // Reading one number waits for the end, in a browser as well.
+        let waited: Vec<_> = self.slots.first().map(|buffer| (buffer, 4)).into_iter().collect();
+        device.read_buffers(&waited).await?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn submit(&mut self, params: &mut GpuParams, inputs: &[Vec<u8>], is_first: bool) -> Result<()> {
