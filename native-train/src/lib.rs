@@ -4,6 +4,7 @@
 //! model over them ([`train`]), keeps what comes out ([`checkpoint`]), measures it ([`eval`]) and
 //! shows it ([`picture`]).
 
+pub mod autotune;
 pub mod bench;
 pub mod checkpoint;
 pub mod config;

@@ -85,6 +85,30 @@ fn going_on_is_bit_identical_in_mid_epoch() {
     assert_eq!(baseline("whole"), baseline("halves"));
 }
 
+/// Asked for, a GPU is tuned once; a second run knows, and a place that cannot be written costs a line.
+#[cfg(target_os = "linux")]
+#[test]
+fn tuning_is_remembered_from_one_run_to_the_next() {
+    let place = Place::new(6);
+    if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
+        println!("skipped: no lavapipe here");
+        return;
+    }
+    let run = |out: &str, cache: &str, flags: &[&str]| -> common::Ran {
+        let start = ["pretrain", "--device", "lavapipe", "--images", "images", "--out", out, "--steps", "1"];
+        let args = [&start[..], TINY, flags].concat();
+        place.command(&args).env("XDG_CACHE_HOME", place.path(cache)).output().unwrap().into()
+    };
+    let unasked = run("unasked", "cache", &[]).ok();
+    assert!(!unasked.stderr.contains("tuned") && !place.path("cache").exists(), "{}", unasked.stderr);
+    let first = run("first", "cache", &["--autotune"]).ok();
+    assert!(first.stderr.contains("tuned "), "{}", first.stderr);
+    let second = run("second", "cache", &["--autotune"]).ok();
+    assert!(second.stderr.contains("products as tuned before"), "{}", second.stderr);
+    let blocked = run("blocked", "images/000.png", &["--autotune"]).ok();
+    assert!(blocked.stderr.contains("warning: ") && blocked.stderr.contains("tuned "), "{}", blocked.stderr);
+}
+
 /// With mixed precision: the loss scale is kept in the checkpoint, and nothing else is lost either.
 #[test]
 fn mixed_precision_trains_and_goes_on_bit_identically() {

@@ -56,10 +56,7 @@ impl Work {
     /// # Errors
     /// Those of the model and of the device.
     pub fn new(kind: Kind, preset: Preset, device: &Device) -> Result<Self> {
-        let (graph, fetch, weights, inputs) = match kind {
-            Kind::Matmul { n, tiled } => products(n, tiled)?,
-            _ => of_model(kind, &ModelConfig::preset(preset))?,
-        };
+        let (graph, fetch, weights, inputs) = parts(kind, preset)?;
         Ok(Self {
             kind,
             params: block_on(device.params(&weights))?,
@@ -68,6 +65,14 @@ impl Work {
             steps: 0,
             weights: graph.gradients().values().map(|&id| graph.node(id).len() as u64).sum(),
         })
+    }
+
+    /// What it evaluates.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn graph(kind: Kind, preset: Preset) -> Result<Graph> {
+        Ok(parts(kind, preset)?.0)
     }
 
     /// Does the work `runs` times; the seconds of each.
@@ -122,6 +127,13 @@ impl Work {
 
 /// A graph, what is fetched of it, weights and inputs.
 type Parts = (Graph, &'static str, Tensors, Tensors);
+
+fn parts(kind: Kind, preset: Preset) -> Result<Parts> {
+    match kind {
+        Kind::Matmul { n, tiled } => products(n, tiled),
+        _ => of_model(kind, &ModelConfig::preset(preset)),
+    }
+}
 
 fn of_model(kind: Kind, config: &ModelConfig) -> Result<Parts> {
     let (graph, fetch) = match kind {

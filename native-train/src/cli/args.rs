@@ -237,6 +237,10 @@ pub(crate) struct BenchArgs {
     /// mixed stores f16 on a GPU
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) precision: TrainPrecision,
+    /// Measure a GPU's kernels for matrix products first and take the fastest; remembered for later runs
+    /// [default: true on hardware GPUs, false elsewhere]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) autotune: Option<bool>,
     /// What each kind of op takes on the CPU, each kernel on a GPU, next to the ceilings of the CPU
     #[arg(long)]
     pub(crate) profile: bool,

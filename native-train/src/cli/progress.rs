@@ -46,6 +46,7 @@ impl Progress {
             }
             Event::Saved(path) => self.line(&format!("saved {}", path.display())),
             Event::Picture(path) => self.line(&format!("drew {}", path.display())),
+            Event::Note(text) => self.line(&text),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
             _ => {}
         }

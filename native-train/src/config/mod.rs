@@ -65,6 +65,8 @@ pub struct PretrainConfig {
     pub recompute: bool,
     /// How a GPU keeps what it computes.
     pub precision: TrainPrecision,
+    /// Whether a GPU's products are tuned; what that depends on where it is not said.
+    pub autotune: Option<bool>,
     /// Every option with the value it has in this run: what is written to `config.toml`.
     pub effective: PretrainOptions,
 }
@@ -138,6 +140,7 @@ impl PretrainConfig {
             pictures: at_least_one(&mut options.pictures, 4, "pictures")?,
             recompute: *options.recompute.get_or_insert(false),
             precision: *options.precision.get_or_insert_default(),
+            autotune: options.autotune,
             images,
             out,
             model,

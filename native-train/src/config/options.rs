@@ -276,6 +276,10 @@ options! {
         /// Precision of a GPU: mixed keeps activations as f16, in little more than half the memory [default: f32]
         #[arg(long, value_enum, help_heading = "Run")]
         precision: TrainPrecision,
+        /// Measure a GPU's kernels for matrix products first and take the fastest; remembered for later runs
+        /// [default: true on hardware GPUs, false elsewhere]
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Run")]
+        autotune: bool,
         @table
         /// Hyper-parameters that differ from the preset's.
         model: ModelOptions,

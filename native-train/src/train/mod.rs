@@ -45,6 +45,8 @@ pub enum Event {
     Saved(PathBuf),
     /// A picture was written.
     Picture(PathBuf),
+    /// Something about the device that is worth a line.
+    Note(String),
     /// Something that the run survives.
     Warning(String),
 }

@@ -16,6 +16,7 @@ use super::run_dir::{self, SkippedList};
 use super::step_loop::Trainer;
 use super::tensorboard::Events;
 use super::{Event, Start};
+use crate::autotune::{self, Said};
 use crate::checkpoint::{self, Checkpoint, TrainState};
 use crate::config::{PretrainConfig, TrainPrecision, Tuning};
 use crate::data::{Loader, LoaderPosition, scan};
@@ -42,6 +43,7 @@ pub(super) fn prepare<'a>(
     if let Some(scale) = start.state.loss_scale {
         params.set_loss_scale(scale);
     }
+    let device = &tuned(config, device, &graph, observe)?;
     let program = pollster::block_on(device.compile(&graph, &fetch, true))?;
     let corrector = match config.tuning.filter(|tuning| tuning.corrective > 0.0) {
         Some(tuning) => Some(Corrector::new(tuning.corrective, &graph, device)?),
@@ -83,6 +85,17 @@ fn with_precision(config: &PretrainConfig, device: &Device) -> Result<Device> {
         TrainPrecision::F32 => Ok(device.clone()),
         TrainPrecision::Mixed => Ok(device.clone().mixed()?),
     }
+}
+
+fn tuned(
+    config: &PretrainConfig, device: &Device, graph: &Graph, observe: &mut dyn FnMut(Event),
+) -> Result<Device> {
+    autotune::tuned(device, graph, config.autotune, &mut |said| {
+        observe(match said {
+            Said::Note(line) => Event::Note(line),
+            Said::Warning(line) => Event::Warning(line),
+        });
+    })
 }
 
 fn graph(config: &PretrainConfig) -> Result<Graph> {

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use rmae_core::config::Preset;
 use rmae_core::cpu::Profile;
 use rmae_core::exec::{Device, Precision};
+use rmae_train::autotune::{self, Said};
 use rmae_train::bench::{Ceilings, Kind, Work, table};
 use rmae_train::config::TrainPrecision;
 use rmae_train::device::{DeviceRequest, select_device};
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &BenchArgs, request: &DeviceRequest) -> anyhow::Result<(
 fn one(
     args: &BenchArgs, what: Benched, preset: Preset, device: &Device, ceilings: &Ceilings,
 ) -> anyhow::Result<()> {
-    let mut work = Work::new(kind(args, what), preset, device)?;
+    let mut work = work(args, what, preset, device)?;
     // The first run makes room and warms up.
     work.measure(1)?;
     let runs = args.runs.unwrap_or(if what == Benched::Train { 3 } else { 20 });
@@ -76,6 +77,21 @@ fn one(
     Ok(())
 }
 
+/// The work on a device that is tuned for it, where that is asked for.
+fn work(args: &BenchArgs, what: Benched, preset: Preset, device: &Device) -> anyhow::Result<Work> {
+    let kind = kind(args, what);
+    if !autotune::wanted(device, args.autotune) {
+        return Ok(Work::new(kind, preset, device)?);
+    }
+    let graph = Work::graph(kind, preset)?;
+    // Results go to the other stream, which other programs read.
+    let device = autotune::tuned(device, &graph, args.autotune, &mut |said| match said {
+        Said::Note(line) => complain!("{line}"),
+        Said::Warning(line) => complain!("warning: {line}"),
+    })?;
+    Ok(Work::new(kind, preset, &device)?)
+}
+
 fn show_profile(profile: &Profile, runs: usize, device: &Device, ceilings: &Ceilings) {
     if profile.keys().all(|op| *op == "adamw") {
         say!("no profile: {} has no clock for its kernels", device.describe());
@@ -95,7 +111,7 @@ fn kind(args: &BenchArgs, what: Benched) -> Kind {
 /// For every line with a number, that many runs, and a line of JSON with their `seconds`.
 fn take_turns(args: &BenchArgs, preset: Preset, device: &Device) -> anyhow::Result<()> {
     let what = args.what.context("say what to run in turns")?;
-    let mut work = Work::new(kind(args, what), preset, device)?;
+    let mut work = work(args, what, preset, device)?;
     for line in std::io::stdin().lock().lines() {
         let line = line.context("cannot read the next turn")?;
         let Ok(runs) = line.trim().parse() else { bail!("a turn is a number of runs, not `{line}`") };
