@@ -101,7 +101,7 @@ fn every_variant_agrees(gpu: &GpuDevice, rounded: impl Fn(&Case) -> (Graph, Tens
     let mut bad = vec![];
     for case in all() {
         let (graph, want_inputs) = rounded(&case);
-        let op = case.graph.nodes().last().and_then(|node| node.op()).map(|op| op.name());
+        let op = case.graph.nodes().last().and_then(|node| node.op()).map(rmae_core::ops::Op::name);
         if !op.is_some_and(|op| products.contains(&op)) {
             continue;
         }
