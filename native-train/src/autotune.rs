@@ -46,6 +46,23 @@ pub fn wanted(device: &Device, wish: Option<bool>) -> bool {
     matches!(device, Device::Gpu(gpu) if wish.unwrap_or(!gpu.report().software))
 }
 
+/// The variants that a device's kernels take, as text to keep; none where they are the default.
+#[must_use]
+pub fn chosen(device: &Device) -> Option<String> {
+    let Device::Gpu(gpu) = device else { return None };
+    let any = gpu.choices().iter().next().is_some();
+    any.then(|| gpu.tuning_key().write(gpu.choices()).ok()).flatten()
+}
+
+/// The device with the variants of a text that [`chosen`] gave; none where it holds for another device.
+#[must_use]
+pub fn with_choices(device: &Device, chosen: &str) -> Option<Device> {
+    let Device::Gpu(gpu) = device else { return None };
+    let choices = gpu.tuning_key().read(chosen).ok()?;
+    let any = choices.iter().next().is_some();
+    any.then(|| Device::Gpu(gpu.clone().tuned(choices)))
+}
+
 fn tuned_in(
     folder: Option<&Path>, gpu: &GpuDevice, graph: &Graph, say: &mut dyn FnMut(Said),
 ) -> Result<Device> {

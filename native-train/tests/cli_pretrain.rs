@@ -105,8 +105,23 @@ fn tuning_is_remembered_from_one_run_to_the_next() {
     assert!(first.stderr.contains("tuned "), "{}", first.stderr);
     let second = run("second", "cache", &["--autotune"]).ok();
     assert!(second.stderr.contains("products as tuned before"), "{}", second.stderr);
+    goes_on_with_its_kernels(&place);
     let blocked = run("blocked", "images/000.png", &["--autotune"]).ok();
     assert!(blocked.stderr.contains("warning: ") && blocked.stderr.contains("tuned "), "{}", blocked.stderr);
+}
+
+/// Where no cache is left and another run would be tuned anew.
+#[cfg(target_os = "linux")]
+fn goes_on_with_its_kernels(place: &Place) {
+    let run = place.path("first");
+    let kernels = |step| checkpoint::load(&checkpoint::path_of(&run, step)).unwrap().state.kernels;
+    let before = kernels(1).unwrap();
+    assert!(before.contains("\"products\":[["), "{before}");
+    let args = ["pretrain", "--device", "lavapipe", "--out", "first", "--resume", "--steps", "2"];
+    let ran = place.command(&args).env("XDG_CACHE_HOME", place.path("empty")).output().unwrap();
+    let ran = common::Ran::from(ran).ok();
+    assert!(!ran.stderr.contains("tuned"), "{}", ran.stderr);
+    assert_eq!(kernels(2), Some(before));
 }
 
 /// With mixed precision: the loss scale is kept in the checkpoint, and nothing else is lost either.

@@ -34,6 +34,10 @@ pub struct TrainState {
     /// With mixed precision, the factor on the gradients, and how many updates were skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
+    /// The variants of a GPU's kernels that the run was tuned to and goes on with: text of
+    /// [`rmae_core::gpu::TuningKey::write`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<String>,
 }
 
 /// Everything in a checkpoint.

@@ -46,6 +46,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         images: 40,
         coverage_count: 12,
         loss_scale: Some(LossScale::default()),
+        kernels: Some("{}".into()),
     };
     Checkpoint {
         model,

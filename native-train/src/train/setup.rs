@@ -33,7 +33,7 @@ pub(super) fn prepare<'a>(
     let device = &with_precision(config, device)?;
     run_dir::open(&config.out, resume)?;
     let files = scan(&config.images)?;
-    let start = start(config, resume, files.len(), observe)?;
+    let mut start = start(config, resume, files.len(), observe)?;
     let config_text = run_dir::write_config(config)?;
     let fetch: Vec<&str> = LOSSES.into_iter().filter(|name| graph.outputs().contains_key(*name)).collect();
     let mut params = pollster::block_on(device.params(&start.weights))?;
@@ -43,7 +43,8 @@ pub(super) fn prepare<'a>(
     if let Some(scale) = start.state.loss_scale {
         params.set_loss_scale(scale);
     }
-    let device = &tuned(config, device, &graph, observe)?;
+    let device = &tuned(config, device, &graph, &start.state, observe)?;
+    start.state.kernels = autotune::chosen(device);
     let program = pollster::block_on(device.compile(&graph, &fetch, true))?;
     let corrector = match config.tuning.filter(|tuning| tuning.corrective > 0.0) {
         Some(tuning) => Some(Corrector::new(tuning.corrective, &graph, device)?),
@@ -87,10 +88,16 @@ fn with_precision(config: &PretrainConfig, device: &Device) -> Result<Device> {
     }
 }
 
+/// A run that goes on keeps the kernels that it began with, so that it goes on to the same bits.
 fn tuned(
-    config: &PretrainConfig, device: &Device, graph: &Graph, observe: &mut dyn FnMut(Event),
+    config: &PretrainConfig, device: &Device, graph: &Graph, state: &TrainState,
+    observe: &mut dyn FnMut(Event),
 ) -> Result<Device> {
-    autotune::tuned(device, graph, config.autotune, &mut |said| {
+    if let Some(device) = state.kernels.as_ref().and_then(|chosen| autotune::with_choices(device, chosen)) {
+        return Ok(device);
+    }
+    let wish = if state.step > 0 { config.autotune.or(Some(false)) } else { config.autotune };
+    autotune::tuned(device, graph, wish, &mut |said| {
         observe(match said {
             Said::Note(line) => Event::Note(line),
             Said::Warning(line) => Event::Warning(line),
@@ -168,6 +175,7 @@ fn fresh(config: &PretrainConfig, images: usize) -> Result<Checkpoint> {
             images,
             coverage_count: 0,
             loss_scale: None,
+            kernels: None,
         },
         coverage: vec![],
         config: String::new(),
