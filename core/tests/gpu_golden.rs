@@ -7,6 +7,8 @@ mod adapter;
 use adapter::{gpu, mixed};
 use pollster::block_on;
 use rmae_core::exec::Device;
+use rmae_core::ops::kernel::Machine;
+use rmae_core::ops::variant::{Choices, Variant};
 use rmae_core::verify::{Fixture, Tolerance, run};
 
 #[test]
@@ -22,6 +24,26 @@ fn golden_fixtures_agree_with_mixed_precision() {
     if let Some(mixed) = mixed(&device) {
         assert_agrees(&mixed, &Tolerance::GPU_MIXED);
     }
+}
+
+/// By each tile of the units for products of small matrices.
+#[test]
+fn golden_fixtures_agree_by_cooperative_matrices() {
+    let Some(device) = gpu() else { return };
+    let Some(Device::Gpu(mixed)) = mixed(&device) else { return };
+    let Some(units) = mixed.report().units else {
+        println!("SKIPPED: the adapter has no units for products of small matrices");
+        return;
+    };
+    mixed.use_kernels_for(Machine::Cooperative(units));
+    for variant in Variant::of(Machine::Cooperative(units)) {
+        if let Variant::Cooperative(..) = variant {
+            println!("{}", variant.name());
+            let tuned = mixed.clone().tuned(Choices::always(variant));
+            assert_agrees(&Device::Gpu(tuned), &Tolerance::GPU_MIXED);
+        }
+    }
+    mixed.use_kernels_for(mixed.report().machine());
 }
 
 fn assert_agrees(device: &Device, tolerance: &Tolerance) {

@@ -12,16 +12,20 @@ use std::sync::Arc;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use rmae_core::gpu::WORKGROUP_BYTES;
 use rmae_core::graph::Source;
 use rmae_core::ops::Op;
 use rmae_core::ops::kernel::{
-    Dispatch, Halves, Kernel, Lowering, MAX_BINDINGS, MAX_GROUPS, Machine, Scalar, Sizes, Slot, all,
+    Dispatch, Halves, Kernel, Lowering, MAX_BINDINGS, MAX_GROUPS, Machine, MatrixUnits, Open, Scalar, Sizes,
+    Slot, all,
 };
 use rmae_core::ops::variant::{Choices, Variant};
 
 /// Every machine that has kernels of its own.
-fn machines() -> [Machine; 3] {
-    [Machine::Gpu, Machine::Processor { lanes: None }, Machine::Processor { lanes: Some(8) }]
+fn machines() -> [Machine; 5] {
+    let cooperative = |side, lanes| Machine::Cooperative(MatrixUnits { side, lanes });
+    let processor = |lanes| Machine::Processor { lanes };
+    [Machine::Gpu, cooperative(8, 32), cooperative(16, 32), processor(None), processor(Some(8))]
 }
 
 /// Each variant of a machine's kernels.
@@ -31,7 +35,11 @@ fn variants(machine: Machine) -> Vec<(Machine, Arc<Choices>)> {
 }
 
 /// Kernels that only devices with subgroups are given.
-const WITH_SUBGROUPS: [&str; 1] = ["matmul_lanes"];
+const WITH_SUBGROUPS: [&str; 2] = ["matmul_lanes", COOPERATIVE];
+
+/// The kernel that only devices with units for products of small matrices are given: more workgroup memory,
+/// f16 whatever the bindings are, and no DX12.
+const COOPERATIVE: &str = "matmul_cooperative";
 
 /// Every dispatch that the ops of the kernel tests, and the executor itself, produce.
 fn dispatches() -> Vec<Dispatch> {
@@ -66,7 +74,8 @@ fn parse(kernel: &Kernel, half: Halves, sizes: Sizes) -> (Module, ModuleInfo) {
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&text, kernel.name)));
     let mut may = Capabilities::empty();
     may.set(Capabilities::SUBGROUP, WITH_SUBGROUPS.contains(&kernel.name));
-    may.set(Capabilities::SHADER_FLOAT16, half.any());
+    may.set(Capabilities::SHADER_FLOAT16, half.any() || kernel.name == COOPERATIVE);
+    may.set(Capabilities::COOPERATIVE_MATRIX, kernel.name == COOPERATIVE);
     let info = Validator::new(ValidationFlags::all(), may)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -108,21 +117,26 @@ fn every_specialisation_validates_and_translates() {
             let main = Some((ShaderStage::Compute, "main"));
             let (module, info) = process_overrides(&module, &info, main, &values)
                 .unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
-            translate(&module, &info).unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
+            translate(&module, &info, *name == COOPERATIVE)
+                .unwrap_or_else(|e| panic!("{name} {constants} {half:?}: {e}"));
         }
     }
 }
 
 /// To what Vulkan, Metal and DX12 take.
-fn translate(module: &Module, info: &ModuleInfo) -> Result<(), String> {
+fn translate(module: &Module, info: &ModuleInfo, cooperative: bool) -> Result<(), String> {
     let words =
         spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
     assert!(words.len() > 50);
-    let (text, reflection) =
-        msl::write_string(module, info, &msl::Options::default(), &msl::PipelineOptions::default())
-            .map_err(|e| format!("MSL: {e}"))?;
+    let lang_version = if cooperative { (2, 3) } else { msl::Options::default().lang_version };
+    let options = msl::Options { lang_version, ..Default::default() };
+    let (text, reflection) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .map_err(|e| format!("MSL: {e}"))?;
     reflection.entry_point_names[0].as_ref().map_err(|e| format!("MSL: {e}"))?;
     assert!(text.contains("kernel void"));
+    if cooperative {
+        return Ok(());
+    }
     let mut text = String::new();
     // The first version with 16-bit types.
     let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
@@ -210,19 +224,25 @@ fn dispatches_stay_inside_the_default_limits() {
         assert!(module.entry_points[0].workgroup_size.iter().product::<u32>() <= 256);
         let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum();
-        assert!(bytes <= 16384, "{} {:?}: {bytes} bytes of workgroup memory", d.kernel.name, d.constants);
+        let most = if d.kernel.name == COOPERATIVE { WORKGROUP_BYTES } else { 16384 };
+        assert!(bytes <= most, "{} {:?}: {bytes} bytes of workgroup memory", d.kernel.name, d.constants);
     }
 }
 
 #[test]
 fn long_products_are_split_by_rows_into_short_dispatches() {
     let (rows, k, out) = (200_000, 4096, 1000);
-    for (machine, choices) in variants(Machine::Gpu) {
+    for (machine, choices) in machines()[..3].iter().flat_map(|&machine| variants(machine)) {
         let inputs = vec![vec![rows, k], vec![out, k], vec![out]];
         let io = Lowering { inputs, output: vec![rows, out], machine, choices };
         let dispatches = rmae_core::ops::linear::Linear.lower(&io);
         assert!(dispatches.len() > 1);
-        let tile = 4 * size(&dispatches[0], "THREADS_DOWN") * size(&dispatches[0], "DOWN");
+        let factors: &[&str] = match dispatches[0].kernel.name {
+            COOPERATIVE => &["SIDE", "SUBGROUPS_DOWN", "DOWN"],
+            _ => &["THREADS_DOWN", "DOWN"],
+        };
+        let tile: u32 = factors.iter().map(|name| size(&dispatches[0], name)).product();
+        let tile = if dispatches[0].kernel.name == COOPERATIVE { tile } else { 4 * tile };
         let mut next = 0;
         for d in &dispatches {
             assert_eq!(d.params[3], Scalar::U32(next), "the first row of tiles");
@@ -235,5 +255,8 @@ fn long_products_are_split_by_rows_into_short_dispatches() {
 }
 
 fn size(dispatch: &Dispatch, name: &str) -> u32 {
-    dispatch.sizes.iter().find(|(known, _)| *known == name).unwrap().1
+    match dispatch.sizes.iter().find(|(known, _)| *known == name) {
+        Some((_, Open::Size(size))) => *size,
+        other => panic!("{name}: {other:?}"),
+    }
 }

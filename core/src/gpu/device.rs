@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::errors::{ADVICE, Reports, scoped};
 use super::tier::Tier;
 use crate::error::{Error, Result};
-use crate::ops::kernel::{Dispatch, Halves, Machine, Sizes};
+use crate::ops::kernel::{Dispatch, Halves, Machine, MatrixUnits, Sizes};
 use crate::ops::variant::Choices;
 
 /// Which adapter to take.
@@ -42,6 +42,8 @@ pub struct AdapterReport {
     pub features: wgpu::Features,
     /// Threads of a subgroup, where all subgroups have as many.
     pub subgroup: Option<u32>,
+    /// Its units for products of small matrices.
+    pub units: Option<MatrixUnits>,
 }
 
 impl AdapterReport {
@@ -55,6 +57,7 @@ impl AdapterReport {
             driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
             kind: kind_name(info.device_type),
             subgroup: subgroup(&info, adapter.features()),
+            units: units(adapter, &info),
             name: info.name,
             limits,
             features: adapter.features(),
@@ -64,7 +67,11 @@ impl AdapterReport {
     /// What it computes with.
     #[must_use]
     pub fn machine(&self) -> Machine {
-        if self.software { Machine::Processor { lanes: self.subgroup } } else { Machine::Gpu }
+        match self.units {
+            _ if self.software => Machine::Processor { lanes: self.subgroup },
+            Some(units) => Machine::Cooperative(units),
+            None => Machine::Gpu,
+        }
     }
 
     fn matches(&self, text: &str) -> bool {
@@ -81,6 +88,26 @@ fn subgroup(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Option<u32> {
     let size = info.subgroup_min_size;
     let known = features.contains(wgpu::Features::SUBGROUP) && size == info.subgroup_max_size;
     (known && (4..=64).contains(&size)).then_some(size)
+}
+
+/// The largest square matrices of f16 with sums in f32.
+fn units(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Option<MatrixUnits> {
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
+    let metal = info.backend == wgpu::Backend::Metal;
+    // Metal does not tell; all of its GPUs that have such units work in 32.
+    let lanes = subgroup(info, adapter.features()).or(metal.then_some(32))?;
+    if !adapter.features().contains(needed) {
+        return None;
+    }
+    let (half, single) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+    let side = |found: wgpu::CooperativeMatrixProperties| {
+        let square = found.m_size == found.n_size && found.n_size == found.k_size;
+        (square && found.ab_type == half && found.cr_type == single).then_some(found.m_size)
+    };
+    let side = adapter.cooperative_matrix_properties().into_iter().filter_map(side).max()?;
+    Some(MatrixUnits { side, lanes })
 }
 
 fn is_software(info: &wgpu::AdapterInfo) -> bool {
@@ -184,6 +211,9 @@ impl GpuDevice {
             label: Some("rmae"),
             required_features: report.tier.features(report.features),
             required_limits: limits.clone(),
+            // SAFETY: what is experimental are the validation and the translation of cooperative matrices;
+            // the one kernel with them keeps inside its buffers by checks of its own.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             // Programs are large and few: small blocks waste less between them.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -248,9 +278,12 @@ impl GpuDevice {
         &self.inner.report
     }
 
-    /// What programs' kernels are for.
+    /// What programs' kernels are for: units for products of f16 only where values are f16.
     pub(crate) fn machine(&self) -> Machine {
-        *self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        match *self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner) {
+            Machine::Cooperative(_) if !self.mixed => Machine::Gpu,
+            machine => machine,
+        }
     }
 
     /// Which kernels programs compiled from now on use, whatever the adapter is: tests try all.

@@ -21,7 +21,7 @@ mod tune;
 pub use device::{AdapterChoice, AdapterReport, GpuDevice, adapters};
 pub use params::GpuParams;
 pub use program::GpuProgram;
-pub use tier::Tier;
+pub use tier::{Tier, WORKGROUP_BYTES};
 #[cfg(feature = "training")]
 pub use tune::{TUNING_BUDGET, Tuning, TuningKey};
 

@@ -12,6 +12,9 @@ pub enum Tier {
     Extended,
 }
 
+/// Most workgroup memory of a kernel that not every device takes.
+pub const WORKGROUP_BYTES: u32 = 32 << 10;
+
 impl Tier {
     /// The highest tier that an adapter with these limits reaches.
     #[must_use]
@@ -30,16 +33,22 @@ impl Tier {
         if self >= Self::Extended {
             limits.max_storage_buffer_binding_size = offered.max_storage_buffer_binding_size;
             limits.max_buffer_size = offered.max_buffer_size;
+            limits.max_compute_workgroup_storage_size =
+                offered.max_compute_workgroup_storage_size.min(WORKGROUP_BYTES);
         }
         limits
     }
 
     /// The features to ask for, of those that are offered: subgroups, with which adapters that compute
-    /// on the processor multiply matrices, f16 for mixed precision, and the clock for profiles. All else is
-    /// plain WebGPU.
+    /// on the processor multiply matrices, f16 for mixed precision with the units that multiply it, and the
+    /// clock for profiles. All else is plain WebGPU.
     #[must_use]
     pub fn features(self, offered: Features) -> Features {
-        offered & (Features::SUBGROUP | Features::SHADER_F16 | Features::TIMESTAMP_QUERY)
+        offered
+            & (Features::SUBGROUP
+                | Features::SHADER_F16
+                | Features::TIMESTAMP_QUERY
+                | Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
     }
 
     /// Its name in print-outs.

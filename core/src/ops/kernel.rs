@@ -27,19 +27,39 @@ impl Kernel {
     /// The whole shader, whose elements are f16 in the bindings of `half`, with constants for its `sizes`.
     #[must_use]
     pub fn text(&self, half: Halves, sizes: Sizes) -> String {
+        let own =
+            self.source.lines().take_while(|line| line.starts_with("enable ")).map(|line| line.len() + 1);
+        let (enabled, rest) = self.source.split_at(own.sum());
         let extension = if half.any() { "enable f16;\n" } else { "" };
         let typed = (1..=MAX_BINDINGS).filter(|&binding| self.takes_half(binding));
         let alias = |at| format!("alias S{at} = {};\n", if half.has(at) { "f16" } else { "f32" });
         let aliases: String = typed.map(alias).collect();
-        let size = |(name, value): &(&str, u32)| format!("const {name}: u32 = {value}u;\n");
-        let sizes: String = sizes.iter().map(size).collect();
-        format!("{extension}{aliases}{sizes}{}", self.source)
+        let sizes: String = sizes.iter().map(|(name, value)| value.declaration(name)).collect();
+        format!("{extension}{enabled}{aliases}{sizes}{rest}")
     }
 }
 
-/// Constants that a kernel's file leaves open, by name. Unlike WGSL's overrides they may size arrays
-/// in workgroup memory on every implementation, and compilers see which branches never run.
-pub type Sizes = &'static [(&'static str, u32)];
+/// Constants and types that a kernel's file leaves open, by name. Unlike WGSL's overrides they may size
+/// arrays in workgroup memory on every implementation, and compilers see which branches never run.
+pub type Sizes = &'static [(&'static str, Open)];
+
+/// What a kernel's file leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Open {
+    /// A constant.
+    Size(u32),
+    /// A type, as WGSL writes it.
+    Type(&'static str),
+}
+
+impl Open {
+    fn declaration(self, name: &str) -> String {
+        match self {
+            Self::Size(value) => format!("const {name}: u32 = {value}u;\n"),
+            Self::Type(text) => format!("alias {name} = {text};\n"),
+        }
+    }
+}
 
 /// Most storage buffers of a kernel: what every WebGPU device binds.
 pub const MAX_BINDINGS: usize = 8;
@@ -191,6 +211,8 @@ pub struct Lowering {
 pub enum Machine {
     /// A GPU.
     Gpu,
+    /// A GPU with units for products of small matrices of f16.
+    Cooperative(MatrixUnits),
     /// The processor: no workgroup memory worth the name, and barriers that cost more than they save.
     Processor {
         /// Threads of a subgroup, where they are known and can hand values to each other.
@@ -198,18 +220,28 @@ pub enum Machine {
     },
 }
 
+/// Units for products of small matrices of f16, summed in f32, which the threads of a subgroup hold together
+/// ("cooperative matrices").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixUnits {
+    /// Rows and columns, 8 or 16.
+    pub side: u32,
+    /// Threads of a subgroup.
+    pub lanes: u32,
+}
+
 impl Machine {
     /// Whether it is a processor.
     #[must_use]
     pub fn is_processor(self) -> bool {
-        self != Self::Gpu
+        matches!(self, Self::Processor { .. })
     }
 
     /// Threads of a subgroup of a processor.
     #[must_use]
     pub fn lanes(self) -> Option<u32> {
         match self {
-            Self::Gpu => None,
+            Self::Gpu | Self::Cooperative(_) => None,
             Self::Processor { lanes } => lanes,
         }
     }
@@ -245,6 +277,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &elementwise::GELU,
         &elementwise::GELU_GRAD,
         &linear::MATMUL,
+        &linear::MATMUL_COOPERATIVE,
         &direct::MATMUL_DIRECT,
         &direct::MATMUL_LANES,
         &tiled::MATMUL_TILED,
@@ -305,9 +338,14 @@ mod tests {
             kernel.text(Halves::default(), &[]),
             format!("alias S1 = f32;\nalias S3 = f32;\n{}", kernel.source)
         );
-        let half = kernel.text(Halves::default().with(3), &[("STEP", 8)]);
-        let before = "enable f16;\nalias S1 = f32;\nalias S3 = f16;\nconst STEP: u32 = 8u;\n";
+        let half = kernel
+            .text(Halves::default().with(3), &[("STEP", Open::Size(8)), ("Sums", Open::Type("vec4<f32>"))]);
+        let before =
+            "enable f16;\nalias S1 = f32;\nalias S3 = f16;\nconst STEP: u32 = 8u;\nalias Sums = vec4<f32>;\n";
         assert_eq!(half, format!("{before}{}", kernel.source));
+        let enabling = Kernel { name: "k", source: "enable other;\n\nvar<storage> x: array<S1>;" };
+        let text = enabling.text(Halves::default(), &[]);
+        assert_eq!(text, "enable other;\nalias S1 = f32;\n\nvar<storage> x: array<S1>;");
     }
 
     #[test]

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 
 use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{self, Input, Output, Scratch};
-use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, Scalar, fields, kernel};
+use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, MatrixUnits, Scalar, fields, kernel};
 use super::reduce::SumAxis;
-use super::variant::{Product, Tile, Variant};
+use super::variant::{Product, TILES, Tile, Variant};
 use super::{Op, ShapeProblem, Uses, Vjp, ensure, numel, rows_of};
 use crate::cpu::pool::unspecified;
 use crate::cpu::slices::{Read, new_tensor, per_dtype};
@@ -257,13 +257,24 @@ fn dispatches(op: &dyn Op, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
     let inputs: Vec<&[usize]> = io.inputs.iter().map(Vec::as_slice).collect();
     let Some(product) = op.product(&inputs, &io.output) else { return vec![] };
     match io.choices.variant(io.machine, &product) {
-        Variant::Tiled(tile) => product.tiled(tile, bias),
+        Variant::Cooperative(tile, units) if product.in_fours() => {
+            product.tiled(&Tiling { tile, units: Some(units) }, bias)
+        }
+        Variant::Cooperative(..) => product.tiled(&Tiling { tile: &TILES[0], units: None }, bias),
+        Variant::Tiled(tile) => product.tiled(&Tiling { tile, units: None }, bias),
         Variant::Lanes => product.direct().dispatches(io.machine, Input(0), Input(1), bias, Output),
         Variant::Direct => {
             let machine = Machine::Processor { lanes: None };
             product.direct().dispatches(machine, Input(0), Input(1), bias, Output)
         }
     }
+}
+
+/// The tiles of a product, and what multiplies them.
+struct Tiling {
+    tile: &'static Tile,
+    /// A GPU's units for products of small matrices; its general ones where there are none.
+    units: Option<MatrixUnits>,
 }
 
 impl Product {
@@ -279,7 +290,8 @@ impl Product {
         }
     }
 
-    fn tiled(&self, tile: &'static Tile, bias: Option<Slot>) -> Vec<Dispatch> {
+    fn tiled(&self, tiling: &Tiling, bias: Option<Slot>) -> Vec<Dispatch> {
+        let tile = tiling.tile;
         let k_per_split = self.k_per_split(tile);
         let splits = self.k.div_ceil(k_per_split).max(1);
         let len = self.m * self.n;
@@ -291,7 +303,7 @@ impl Product {
         for first in (0..tile_rows).step_by(at_once) {
             let groups = [self.n.div_ceil(tile.columns), at_once.min(tile_rows - first), splits];
             let params = fields![self.m, self.n, self.k, first, k_per_split];
-            let mut dispatch = self.dispatch(tile, params, bias, out);
+            let mut dispatch = self.dispatch(tiling, params, bias, out);
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
         }
@@ -302,15 +314,17 @@ impl Product {
         all
     }
 
-    fn dispatch(&self, tile: &'static Tile, params: Vec<Scalar>, bias: Option<Slot>, out: Slot) -> Dispatch {
+    fn dispatch(&self, tiling: &Tiling, params: Vec<Scalar>, bias: Option<Slot>, out: Slot) -> Dispatch {
         let bindings = [Input(0), Input(1), bias.unwrap_or(Input(1)), out];
         let flag = |on: bool| f64::from(u8::from(on));
-        let flags = [
+        let mut constants = vec![
             ("TRANS_A", flag(self.trans_a)),
             ("TRANS_B", flag(self.trans_b)),
             ("HAS_BIAS", flag(bias.is_some())),
         ];
-        Dispatch::new(&MATMUL, params, &bindings, 1).with_constants(&flags).with_sizes(tile.sizes)
+        constants.extend(tiling.units.map(|units| ("LANES", f64::from(units.lanes))));
+        let kernel = if tiling.units.is_some() { &MATMUL_COOPERATIVE } else { &MATMUL };
+        Dispatch::new(kernel, params, &bindings, 1).with_constants(&constants).with_sizes(tiling.tile.sizes)
     }
 
     /// The depth that one workgroup sums: all of it where there are tiles enough for the device, or a bias
@@ -324,3 +338,4 @@ impl Product {
 }
 
 pub(super) static MATMUL: Kernel = kernel!("matmul");
+pub(super) static MATMUL_COOPERATIVE: Kernel = kernel!("matmul_cooperative");

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 #[cfg(feature = "training")]
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Machine, Sizes};
+use super::kernel::{Machine, MatrixUnits, Open, Sizes};
 
-/// The tiles that a workgroup of `matmul.wgsl` computes.
+/// The tiles that a workgroup of `matmul.wgsl` or `matmul_cooperative.wgsl` computes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tile {
     /// Rows, columns and depth loaded at a time.
@@ -31,11 +31,11 @@ macro_rules! tile {
         Tile {
             name: $name,
             sizes: &[
-                ("THREADS_DOWN", $threads_down),
-                ("THREADS_ACROSS", $threads_across),
-                ("DOWN", $down),
-                ("ACROSS", $across),
-                ("STEP", $step),
+                ("THREADS_DOWN", Open::Size($threads_down)),
+                ("THREADS_ACROSS", Open::Size($threads_across)),
+                ("DOWN", Open::Size($down)),
+                ("ACROSS", Open::Size($across)),
+                ("STEP", Open::Size($step)),
             ],
             rows: 4 * $threads_down * $down,
             columns: 4 * $threads_across * $across,
@@ -59,11 +59,51 @@ pub static TILES: [Tile; 6] = [
     tile!("16x64x32", 4 x 16, 1 x 1, 32),
 ];
 
+/// A [`Tile`] of matrices of a side, subgroups down and across, matrices of a subgroup down and across, and
+/// a depth.
+macro_rules! cooperative {
+    ($name:literal, $side:literal, $subgroups_down:literal x $subgroups_across:literal, $down:literal x $across:literal, $step:literal) => {
+        Tile {
+            name: concat!("cooperative ", $name),
+            sizes: &[
+                ("MatrixA", Open::Type(concat!("coop_mat", $side, "x", $side, "<f16, A>"))),
+                ("MatrixB", Open::Type(concat!("coop_mat", $side, "x", $side, "<f16, B>"))),
+                ("Sums", Open::Type(concat!("coop_mat", $side, "x", $side, "<f32, C>"))),
+                ("SIDE", Open::Size($side)),
+                ("SUBGROUPS_DOWN", Open::Size($subgroups_down)),
+                ("SUBGROUPS_ACROSS", Open::Size($subgroups_across)),
+                ("DOWN", Open::Size($down)),
+                ("ACROSS", Open::Size($across)),
+                ("STEP", Open::Size($step)),
+            ],
+            rows: $side * $subgroups_down * $down,
+            columns: $side * $subgroups_across * $across,
+            step: $step,
+        }
+    };
+}
+
+/// Tiles of matrices of 8 × 8.
+static COOPERATIVE_8: [Tile; 3] = [
+    cooperative!("64x64x32", 8, 2 x 2, 4 x 4, 32),
+    cooperative!("32x32x32", 8, 2 x 2, 2 x 2, 32),
+    cooperative!("128x64x32", 8, 4 x 2, 4 x 4, 32),
+];
+
+/// Tiles of matrices of 16 × 16: the more of them a subgroup keeps, the less it loads for each.
+static COOPERATIVE_16: [Tile; 3] = [
+    cooperative!("64x64x32", 16, 2 x 2, 2 x 2, 32),
+    cooperative!("128x64x32", 16, 2 x 2, 4 x 2, 32),
+    cooperative!("128x128x32", 16, 2 x 2, 4 x 4, 32),
+];
+
 /// How a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// By `matmul`, in tiles.
     Tiled(&'static Tile),
+    /// By `matmul_cooperative` where the layout of the matrices allows it, else by `matmul`.
+    Cooperative(&'static Tile, MatrixUnits),
     /// By `matmul_lanes` where the layout of the matrices allows it, else by `matmul_direct`.
     Lanes,
     /// By `matmul_direct`.
@@ -76,6 +116,11 @@ impl Variant {
     pub fn of(machine: Machine) -> Vec<Self> {
         match machine {
             Machine::Gpu => TILES.iter().map(Self::Tiled).collect(),
+            Machine::Cooperative(units) => {
+                let tiles: &[Tile] = if units.side == 8 { &COOPERATIVE_8 } else { &COOPERATIVE_16 };
+                let cooperative = tiles.iter().map(|tile| Self::Cooperative(tile, units));
+                Self::of(Machine::Gpu).into_iter().chain(cooperative).collect()
+            }
             Machine::Processor { lanes: Some(_) } => vec![Self::Lanes, Self::Direct],
             Machine::Processor { lanes: None } => vec![Self::Direct],
         }
@@ -85,7 +130,7 @@ impl Variant {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Tiled(tile) => tile.name,
+            Self::Tiled(tile) | Self::Cooperative(tile, _) => tile.name,
             Self::Lanes => "lanes",
             Self::Direct => "direct",
         }
@@ -114,6 +159,14 @@ impl Product {
     #[must_use]
     pub fn flops(&self) -> u64 {
         2 * self.m as u64 * self.n as u64 * self.k as u64
+    }
+
+    /// Whether A and B lie in rows whose lengths are multiples of four.
+    #[must_use]
+    pub fn in_fours(&self) -> bool {
+        let a = if self.trans_a { self.m } else { self.k };
+        let b = if self.trans_b { self.k } else { self.n };
+        a.is_multiple_of(4) && b.is_multiple_of(4)
     }
 
     /// What it is like.
@@ -210,8 +263,12 @@ mod tests {
 
     #[test]
     fn tiles_are_called_what_they_are() {
+        let of = |tile: &Tile| format!("{}x{}x{}", tile.rows, tile.columns, tile.step);
         for tile in &TILES {
-            assert_eq!(tile.name, format!("{}x{}x{}", tile.rows, tile.columns, tile.step));
+            assert_eq!(tile.name, of(tile));
+        }
+        for tile in COOPERATIVE_8.iter().chain(&COOPERATIVE_16) {
+            assert_eq!(tile.name, format!("cooperative {}", of(tile)));
         }
     }
 }
