@@ -3,6 +3,7 @@
 Written from the papers and the project's own notes on shapes. Prints one JSON line:
     python benches/peers/rmae_torch.py --preset ti --batch 64 --steps 3
     python benches/peers/rmae_torch.py --preset ti --encode --steps 20
+    python benches/peers/rmae_torch.py --preset b --device cuda --amp --compile
 With --turns it waits for a line with a number before that many runs, and prints a JSON line for each.
 Needs: pip install torch
 """
@@ -99,7 +100,7 @@ class RMae(nn.Module):
         b, p, l = image.shape[0], self.p, self.l
         keep = ids[:, : l // 4]
         restore = ids.argsort(1)
-        mask = torch.ones(b, l)
+        mask = torch.ones(b, l, device=image.device)
         mask.scatter_(1, keep, 0)
         x = self.patch_embed(image).flatten(2).transpose(1, 2) + self.pos[:, 1:]
         x = torch.cat([(self.cls + self.pos[:, :1]).expand(b, -1, -1), gather(x, keep)], 1)
@@ -123,14 +124,21 @@ class RMae(nn.Module):
         return mae + (bce * mask).sum() / mask.sum()
 
 
+def autocast(args):
+    """f16 where PyTorch's mixed precision takes it, with --amp."""
+    return torch.autocast(args.device, torch.float16, enabled=args.amp)
+
+
 def encoder(model, args):
     """A function that encodes one photo."""
-    image = torch.randn(1, 3, 224, 224)
+    image = torch.randn(1, 3, 224, 224, device=args.device)
     encode = torch.compile(model.encode) if args.compile else model.encode
 
     def run():
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(args):
             encode(image)
+        if args.device == "cuda":
+            torch.cuda.synchronize()
 
     return run
 
@@ -139,15 +147,19 @@ def trainer(model, args):
     """A function that does one training step and returns the loss."""
     step_fn = torch.compile(model) if args.compile else model
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1.5e-4, (0.9, 0.95), 1e-8, 0.05)
+    scaler = torch.amp.GradScaler(args.device, enabled=args.amp)
     image = torch.randn(args.batch, 3, 224, 224)
     regions = (torch.rand(args.batch, 8, 224, 224) > 0.5).float()
-    ids = torch.stack([torch.randperm(model.l) for _ in range(args.batch)])
+    ids = torch.stack([torch.randperm(model.l) for _ in range(args.batch)]).to(args.device)
 
     def run():
-        loss = step_fn(image, regions, ids)
+        # Photos and regions come from the processor at every step, as in ours.
+        with autocast(args):
+            loss = step_fn(image.to(args.device), regions.to(args.device), ids)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss.item()
 
     return run
@@ -170,9 +182,13 @@ def main():
     parser.add_argument("--encode", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--turns", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--amp", action="store_true", help="PyTorch's mixed precision")
     args = parser.parse_args()
     torch.manual_seed(0)
-    model = RMae(args.preset)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    model = RMae(args.preset).to(args.device)
     run = encoder(model, args) if args.encode else trainer(model, args)
     if args.turns:
         for line in sys.stdin:

@@ -4,6 +4,8 @@
 
 mod adapter;
 
+use std::path::Path;
+
 use adapter::{gpu, mixed};
 use pollster::block_on;
 use rmae_core::exec::Device;
@@ -47,8 +49,10 @@ fn golden_fixtures_agree_by_cooperative_matrices() {
 }
 
 fn assert_agrees(device: &Device, tolerance: &Tolerance) {
+    // By the variable the test may run elsewhere than where it was built.
+    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
     for name in ["rmae", "rae_only", "mae_only", "deep_region_decoder"] {
-        let path = format!("{}/../tests/fixtures/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let path = Path::new(&folder).join(format!("../tests/fixtures/golden/{name}.safetensors"));
         let fixture = Fixture::read(&std::fs::read(path).unwrap()).unwrap();
         let report = block_on(run(&fixture, device)).unwrap();
         assert_eq!(report.groups.len(), 4, "{name}: a group is missing");

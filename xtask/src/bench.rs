@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::toolbox::Toolbox;
-use crate::{bench_gpu, bench_model, needs, node, page, python};
+use crate::{bench_gpu, bench_hardware, bench_model, needs, node, page, python};
 
 /// Flags of `cargo xtask bench`.
 #[derive(Args)]
@@ -25,9 +25,13 @@ pub(crate) struct BenchArgs {
     /// Sizes of the model for `train` and `encode`
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ti,s,b")]
     preset: Vec<bench_model::Size>,
-    /// The adapter of `gpu`: a part of its name
-    #[arg(long, default_value = bench_gpu::SOFTWARE)]
-    device: String,
+    /// The adapter of `gpu` and `hardware`: a part of its name [default: lavapipe; the hardware GPU]
+    #[arg(long)]
+    device: Option<String>,
+    /// For `hardware`: build and put together what it needs, and stop; it then runs where there is no
+    /// compiler, by `python3 benches/hardware.py`
+    #[arg(long)]
+    pack: bool,
     /// Arguments for both sides' programs, e.g. `-- photo.png --scales 500,1000`
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -48,6 +52,8 @@ enum Part {
     Encode,
     /// Products and a training step on a GPU against a plain kernel and Burn
     Gpu,
+    /// Everything that only a hardware GPU can show, against PyTorch, within ten minutes; only when named
+    Hardware,
 }
 
 /// How a comparison is run. Both programs take the same arguments, and print one
@@ -108,7 +114,8 @@ const fn loader(title: &'static str, with: &'static [&'static str]) -> Compariso
 
 impl BenchArgs {
     fn chosen(&self) -> &[Part] {
-        if self.parts.is_empty() { Part::value_variants() } else { &self.parts }
+        let everywhere = || Part::value_variants().split_last().map_or(&[][..], |(_hardware, others)| others);
+        if self.parts.is_empty() { everywhere() } else { &self.parts }
     }
 
     /// Whether a browser and what runs in it are needed.
@@ -129,8 +136,23 @@ pub(crate) fn run(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
         Part::Web => compare_in_browser(tools, args),
         Part::Train => models(tools, args, bench_model::Kind::Train),
         Part::Encode => models(tools, args, bench_model::Kind::Encode),
-        Part::Gpu => bench_gpu::compare(tools, &args.device, args.rounds),
+        Part::Gpu => {
+            bench_gpu::compare(tools, args.device.as_deref().unwrap_or(bench_gpu::SOFTWARE), args.rounds)
+        }
+        Part::Hardware => hardware(tools, args),
     })
+}
+
+fn hardware(tools: &Toolbox, args: &BenchArgs) -> Result<()> {
+    let programs = bench_hardware::pack(tools)?;
+    if args.pack {
+        println!(
+            "Put together in {}; run `python3 benches/hardware.py` on the GPU's machine",
+            programs.display()
+        );
+        return Ok(());
+    }
+    bench_hardware::run(tools, &programs, args.device.as_deref(), args.python.as_deref(), &args.passed_on)
 }
 
 /// All sizes, also where one is slower than wanted.

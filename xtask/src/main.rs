@@ -6,6 +6,7 @@
 
 mod bench;
 mod bench_gpu;
+mod bench_hardware;
 mod bench_model;
 mod bench_report;
 mod budget;

@@ -1,5 +1,7 @@
 //! A compiled graph, replayed at every run.
 
+use std::time::Duration;
+
 use web_time::Instant;
 
 use super::device::{GpuDevice, UNIFORM_RANGE};
@@ -28,6 +30,8 @@ pub struct GpuProgram {
     /// The gradient that the backward pass begins with, as it stands in the uniforms.
     seed: f32,
     profiler: Option<Profiler>,
+    /// How long recording the last run's dispatches took, and handing them over.
+    recording: Duration,
 }
 
 /// Work in one submission: well below a second on a slow GPU, so that no watchdog bites.
@@ -53,7 +57,18 @@ impl GpuProgram {
             plan.inputs.iter().map(|leaf| device.storage(&leaf.name, len(leaf))).collect::<Result<_>>()?;
         let uniforms = device.uniforms(plan.steps.len());
         device.queue().write_buffer(&uniforms, 0, &plan.uniforms);
-        Ok(Self { device, plan, uniforms, slots, scratch, inputs, bound: None, seed: 1.0, profiler: None })
+        Ok(Self {
+            device,
+            plan,
+            uniforms,
+            slots,
+            scratch,
+            inputs,
+            bound: None,
+            seed: 1.0,
+            profiler: None,
+            recording: Duration::ZERO,
+        })
     }
 
     /// Bytes of all buffers of its own: activations, scratch and inputs.
@@ -66,6 +81,13 @@ impl GpuProgram {
     #[must_use]
     pub fn dispatches(&self) -> usize {
         self.plan.steps.len()
+    }
+
+    /// How long recording the last run's dispatches took, and handing them over: the device waits meanwhile,
+    /// unless it still computes. Software adapters compute while they are handed work, which does not count.
+    #[must_use]
+    pub fn recording(&self) -> Duration {
+        self.recording
     }
 
     /// Measures from now on how long each kernel takes, where the adapter has a clock. The device then
@@ -103,9 +125,11 @@ impl GpuProgram {
         let submit = || {
             self.bind(params)?;
             let Some((_, [groups, _])) = &self.bound else { return Ok(()) };
-            match &mut profiler {
-                Some(profiler) => profiler.submit(&device, 0, &self.plan.steps[..count], &groups[..count]),
-                None => self.submit_steps(&self.plan.steps[..count], &groups[..count]),
+            let (steps, groups) = (&self.plan.steps[..count], &groups[..count]);
+            if let Some(profiler) = &mut profiler {
+                profiler.submit(&device, 0, steps, groups);
+            } else {
+                self.submit_steps(steps, groups);
             }
             Ok(())
         };
@@ -124,6 +148,7 @@ impl GpuProgram {
         for (buffer, bytes) in self.inputs.iter().zip(inputs) {
             self.device.queue().write_buffer(buffer, 0, bytes);
         }
+        self.recording = Duration::ZERO;
         for &i in &self.plan.graded {
             params.collect_gradient(&self.plan.params[i].name)?;
         }
@@ -138,7 +163,7 @@ impl GpuProgram {
             let (steps, groups) = (&steps[first..end], &groups[first..end]);
             match &mut self.profiler {
                 Some(profiler) => profiler.submit(&self.device, first, steps, groups),
-                None => self.submit_steps(steps, groups),
+                None => self.recording += self.submit_steps(steps, groups),
             }
             first = end;
         }
@@ -155,7 +180,9 @@ impl GpuProgram {
         }
     }
 
-    fn submit_steps(&self, steps: &[Step], groups: &[wgpu::BindGroup]) {
+    /// How long it took: see [`GpuProgram::recording`].
+    fn submit_steps(&self, steps: &[Step], groups: &[wgpu::BindGroup]) -> Duration {
+        let begun = Instant::now();
         let gpu = self.device.gpu();
         let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -163,7 +190,10 @@ impl GpuProgram {
             dispatch(&mut pass, &step.pipeline, group, step.workgroups);
         }
         drop(pass);
-        self.device.queue().submit([encoder.finish()]);
+        let commands = encoder.finish();
+        let recorded = begun.elapsed();
+        self.device.queue().submit([commands]);
+        if self.device.report().software { recorded } else { begun.elapsed() }
     }
 
     /// Makes the bind groups for these parameters, unless they are there.

@@ -71,6 +71,10 @@ fn one(
         }
         Benched::Encode => say!("\nencode, preset {}: {:.2} ms a photo", preset.name(), 1e3 * median),
     }
+    if let Some(recording) = work.recording() {
+        let share = 100.0 * recording / median;
+        say!("recording and submitting its dispatches: {:.2} ms ({share:.1} %)", 1e3 * recording);
+    }
     if args.profile {
         show_profile(&work.profile(runs)?, runs, device, ceilings);
     }
