@@ -96,16 +96,15 @@ impl Band<'_> {
 
     /// What prompts, colours and superpixels say of each pixel.
     fn terminals(&self, mask: &[u8], list: &[u32], lab: &[Lab]) -> Vec<i32> {
-        let width = self.cache.width;
         let mut ring = Ring::default();
+        let mut patches = PatchesAt::new(self.cache);
         let terminal = |(&at, &colour): (&u32, &Lab)| {
             let at = at as usize;
             match self.constraints.map[at] {
                 Known::Inside => CERTAIN,
                 Known::Outside => -CERTAIN,
                 Known::Free => {
-                    let patch = self.cache.patch_at(at % width, at / width);
-                    ring.visit(self.cache, self.coarse.labels, patch);
+                    ring.visit(self.cache, self.coarse.labels, patches.at(at));
                     let rgb = self.rgb.get(at).copied().unwrap_or_default();
                     let global = self.coarse.colours[self.cache.palette.index(rgb)];
                     let stay = if mask[at] != 0 { self.weights.edge_stay } else { -self.weights.edge_stay };
@@ -161,6 +160,34 @@ impl Band<'_> {
             }
         }
         capacity
+    }
+}
+
+/// Superpixels under pixels in raster order, without the divisions that any order would take.
+struct PatchesAt<'a> {
+    cache: &'a RefineCache,
+    /// The first pixel of a row and of the next.
+    row: std::ops::Range<usize>,
+    /// The superpixels under that row.
+    labels: &'a [u32],
+    /// For each column of the image that of the superpixels.
+    columns: Vec<u32>,
+}
+
+impl<'a> PatchesAt<'a> {
+    fn new(cache: &'a RefineCache) -> Self {
+        let columns = (0..cache.width).map(|x| (x / cache.factor) as u32).collect();
+        Self { cache, row: 0..0, labels: &[], columns }
+    }
+
+    /// That of a pixel, which comes after the one asked for before.
+    fn at(&mut self, pixel: usize) -> usize {
+        if pixel >= self.row.end {
+            let (width, y) = (self.cache.width, pixel / self.cache.width);
+            self.row = y * width..(y + 1) * width;
+            self.labels = &self.cache.superpixels.labels[y / self.cache.factor * self.cache.columns..];
+        }
+        self.labels[self.columns[pixel - self.row.start] as usize] as usize
     }
 }
 

@@ -155,13 +155,25 @@ impl Grid {
         present.map(move |direction| (links.to(number, direction), capacity[direction]))
     }
 
-    fn before(&self, number: usize) -> impl Iterator<Item = (usize, i32)> {
-        let links = self.links[number];
-        let present = (AFTER..STEPS.len()).filter(move |&direction| links.has(direction));
-        present.map(move |direction| {
-            let other = links.to(number, direction);
-            (other, self.capacity[other][direction - AFTER])
-        })
+    /// Calls `each` with every neighbour of a pixel, and what it costs to part them.
+    fn around(&self, number: usize, mut each: impl FnMut(usize, i32)) {
+        let (links, after) = (self.links[number], self.capacity[number]);
+        if !links.all() {
+            self.after(number).for_each(|(other, capacity)| each(other, capacity));
+            for direction in (AFTER..STEPS.len()).filter(|&direction| links.has(direction)) {
+                let other = links.to(number, direction);
+                each(other, self.capacity[other][direction - AFTER]);
+            }
+            return;
+        }
+        // Most have all, at places that need no looking up.
+        let (above, below) = (links.above as usize, links.below as usize);
+        each(number + 1, after[0]);
+        (below..).zip(&after[1..]).for_each(|(other, &capacity)| each(other, capacity));
+        each(number - 1, self.capacity[number - 1][0]);
+        for (other, direction) in (above..).zip([3, 2, 1]) {
+            each(other, self.capacity[other][direction]);
+        }
     }
 
     /// Decides what no neighbour can change, and adds to the terminals of the others what those that are
@@ -171,21 +183,25 @@ impl Grid {
         let mut pull = self.pulls();
         let mut next = Vec::new();
         for start in 0..side.len() {
-            next.push(start);
-            while let Some(number) = next.pop() {
-                let decided = Side::of(terminal[number], pull[number]);
+            next.push((start, Side::of(terminal[start], pull[start])));
+            while let Some((number, decided)) = next.pop() {
                 if side[number] != Side::Open || decided == Side::Open {
                     continue;
                 }
                 side[number] = decided;
-                for (other, capacity) in self.after(number).chain(self.before(number)) {
-                    if side[other] == Side::Open {
-                        let drawn = if decided == Side::Source { capacity } else { -capacity };
-                        terminal[other] = terminal[other].saturating_add(drawn);
-                        pull[other] = pull[other].saturating_sub(capacity);
-                        next.push(other);
+                self.around(number, |other, capacity| {
+                    if side[other] != Side::Open {
+                        return;
                     }
-                }
+                    let drawn = if decided == Side::Source { capacity } else { -capacity };
+                    terminal[other] = terminal[other].saturating_add(drawn);
+                    pull[other] = pull[other].saturating_sub(capacity);
+                    // Whatever else is decided leaves it on its side.
+                    match Side::of(terminal[other], pull[other]) {
+                        Side::Open => {}
+                        found => next.push((other, found)),
+                    }
+                });
             }
         }
         side
@@ -193,15 +209,12 @@ impl Grid {
 
     /// What all neighbours together could draw each pixel with.
     fn pulls(&self) -> Vec<i32> {
-        let mut pull = vec![0i32; self.links.len()];
-        for number in 0..pull.len() {
-            for (other, capacity) in self.after(number) {
-                for end in [number, other] {
-                    pull[end] = pull[end].saturating_add(capacity);
-                }
-            }
-        }
-        pull
+        let pull = |number| {
+            let mut pull = 0i32;
+            self.around(number, |_, capacity| pull = pull.saturating_add(capacity));
+            pull
+        };
+        (0..self.links.len()).map(pull).collect()
     }
 }
 
