@@ -13,7 +13,7 @@ use super::variant::Choices;
 pub struct Kernel {
     /// Its name, that of the file without `.wgsl`.
     pub name: &'static str,
-    /// What stands in its file.
+    /// What stands in its file, or files.
     pub source: &'static str,
 }
 
@@ -88,8 +88,19 @@ impl Halves {
     }
 }
 
-/// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller.
+/// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller, after that of others
+/// that it shares.
 macro_rules! kernel {
+    ($shared:literal + $name:literal) => {
+        $crate::ops::kernel::Kernel {
+            name: $name,
+            source: concat!(
+                include_str!(concat!($shared, ".wgsl")),
+                "\n",
+                include_str!(concat!($name, ".wgsl"))
+            ),
+        }
+    };
     ($name:literal) => {
         $crate::ops::kernel::Kernel { name: $name, source: include_str!(concat!($name, ".wgsl")) }
     };
@@ -277,6 +288,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &elementwise::GELU,
         &elementwise::GELU_GRAD,
         &linear::MATMUL,
+        &linear::MATMUL_FOURS,
         &linear::MATMUL_COOPERATIVE,
         &direct::MATMUL_DIRECT,
         &direct::MATMUL_LANES,

@@ -258,10 +258,13 @@ fn dispatches(op: &dyn Op, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
     let Some(product) = op.product(&inputs, &io.output) else { return vec![] };
     match io.choices.variant(io.machine, &product) {
         Variant::Cooperative(tile, units) if product.in_fours() => {
-            product.tiled(&Tiling { tile, units: Some(units) }, bias)
+            product.tiled(&Tiling { tile, kernel: &MATMUL_COOPERATIVE, units: Some(units) }, bias)
         }
-        Variant::Cooperative(..) => product.tiled(&Tiling { tile: &TILES[0], units: None }, bias),
-        Variant::Tiled(tile) => product.tiled(&Tiling { tile, units: None }, bias),
+        Variant::Fours(tile) if product.in_fours() => {
+            product.tiled(&Tiling { tile, kernel: &MATMUL_FOURS, units: None }, bias)
+        }
+        Variant::Cooperative(..) | Variant::Fours(_) => product.tiled(&Tiling::of(&TILES[0]), bias),
+        Variant::Tiled(tile) => product.tiled(&Tiling::of(tile), bias),
         Variant::Lanes => product.direct().dispatches(io.machine, Input(0), Input(1), bias, Output),
         Variant::Direct => {
             let machine = Machine::Processor { lanes: None };
@@ -273,8 +276,16 @@ fn dispatches(op: &dyn Op, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
 /// The tiles of a product, and what multiplies them.
 struct Tiling {
     tile: &'static Tile,
+    kernel: &'static Kernel,
     /// A GPU's units for products of small matrices; its general ones where there are none.
     units: Option<MatrixUnits>,
+}
+
+impl Tiling {
+    /// By the kernel that takes any product.
+    fn of(tile: &'static Tile) -> Self {
+        Self { tile, kernel: &MATMUL, units: None }
+    }
 }
 
 impl Product {
@@ -323,8 +334,9 @@ impl Product {
             ("HAS_BIAS", flag(bias.is_some())),
         ];
         constants.extend(tiling.units.map(|units| ("LANES", f64::from(units.lanes))));
-        let kernel = if tiling.units.is_some() { &MATMUL_COOPERATIVE } else { &MATMUL };
-        Dispatch::new(kernel, params, &bindings, 1).with_constants(&constants).with_sizes(tiling.tile.sizes)
+        Dispatch::new(tiling.kernel, params, &bindings, 1)
+            .with_constants(&constants)
+            .with_sizes(tiling.tile.sizes)
     }
 
     /// The depth that one workgroup sums: all of it where there are tiles enough for the device, or a bias
@@ -337,5 +349,6 @@ impl Product {
     }
 }
 
-pub(super) static MATMUL: Kernel = kernel!("matmul");
+pub(super) static MATMUL: Kernel = kernel!("matmul_tile" + "matmul");
+pub(super) static MATMUL_FOURS: Kernel = kernel!("matmul_tile" + "matmul_fours");
 pub(super) static MATMUL_COOPERATIVE: Kernel = kernel!("matmul_cooperative");

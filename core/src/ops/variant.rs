@@ -44,9 +44,10 @@ macro_rules! tile {
     };
 }
 
-/// Every tile, the default first. None takes more than WebGPU's default limits: 256 threads and 16 KiB of
+/// Tiles whose factors are loaded an element at a time; the first stands in where a variant does not take a
+/// product. None takes more than WebGPU's default limits: 256 threads and 16 KiB of
 /// workgroup memory.
-pub static TILES: [Tile; 6] = [
+pub(super) static TILES: [Tile; 6] = [
     tile!("64x64x16", 8 x 8, 2 x 2, 16),
     // Half the workgroup memory, so that more workgroups share a core.
     tile!("64x64x8", 8 x 8, 2 x 2, 8),
@@ -57,6 +58,15 @@ pub static TILES: [Tile; 6] = [
     tile!("32x32x32", 8 x 8, 1 x 1, 32),
     // Few rows: the queries of prompts.
     tile!("16x64x32", 4 x 16, 1 x 1, 32),
+];
+
+/// Tiles whose factors are loaded in fours, the default first: fewer loads, and fewer looks at bounds.
+static TILES_OF_FOURS: [Tile; 5] = [
+    tile!("fours 64x64x16", 8 x 8, 2 x 2, 16),
+    tile!("fours 128x64x16", 16 x 8, 2 x 2, 16),
+    tile!("fours 128x128x8", 16 x 16, 2 x 2, 8),
+    tile!("fours 32x32x32", 8 x 8, 1 x 1, 32),
+    tile!("fours 16x64x32", 4 x 16, 1 x 1, 32),
 ];
 
 /// A [`Tile`] of matrices of a side, subgroups down and across, matrices of a subgroup down and across, and
@@ -102,6 +112,8 @@ static COOPERATIVE_16: [Tile; 3] = [
 pub enum Variant {
     /// By `matmul`, in tiles.
     Tiled(&'static Tile),
+    /// By `matmul_fours` where the layout of the matrices allows it, else by `matmul`.
+    Fours(&'static Tile),
     /// By `matmul_cooperative` where the layout of the matrices allows it, else by `matmul`.
     Cooperative(&'static Tile, MatrixUnits),
     /// By `matmul_lanes` where the layout of the matrices allows it, else by `matmul_direct`.
@@ -115,7 +127,9 @@ impl Variant {
     #[must_use]
     pub fn of(machine: Machine) -> Vec<Self> {
         match machine {
-            Machine::Gpu => TILES.iter().map(Self::Tiled).collect(),
+            Machine::Gpu => {
+                TILES_OF_FOURS.iter().map(Self::Fours).chain(TILES.iter().map(Self::Tiled)).collect()
+            }
             Machine::Cooperative(units) => {
                 let tiles: &[Tile] = if units.side == 8 { &COOPERATIVE_8 } else { &COOPERATIVE_16 };
                 let cooperative = tiles.iter().map(|tile| Self::Cooperative(tile, units));
@@ -130,7 +144,7 @@ impl Variant {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Tiled(tile) | Self::Cooperative(tile, _) => tile.name,
+            Self::Tiled(tile) | Self::Fours(tile) | Self::Cooperative(tile, _) => tile.name,
             Self::Lanes => "lanes",
             Self::Direct => "direct",
         }
@@ -252,11 +266,11 @@ mod tests {
     #[test]
     fn a_product_takes_what_was_chosen_where_the_machine_has_it() {
         let mut choices = Choices::default();
-        assert_eq!(choices.variant(Machine::Gpu, &PRODUCT), Variant::Tiled(&TILES[0]));
+        assert_eq!(choices.variant(Machine::Gpu, &PRODUCT), Variant::Fours(&TILES_OF_FOURS[0]));
         choices.set(PRODUCT.class(), Variant::Tiled(&TILES[3]));
         assert_eq!(choices.variant(Machine::Gpu, &PRODUCT), Variant::Tiled(&TILES[3]));
         let other = Product { k: 3, ..PRODUCT };
-        assert_eq!(choices.variant(Machine::Gpu, &other), Variant::Tiled(&TILES[0]));
+        assert_eq!(choices.variant(Machine::Gpu, &other), Variant::Fours(&TILES_OF_FOURS[0]));
         let software = Machine::Processor { lanes: Some(8) };
         assert_eq!(choices.variant(software, &PRODUCT), Variant::Lanes);
     }
@@ -266,6 +280,9 @@ mod tests {
         let of = |tile: &Tile| format!("{}x{}x{}", tile.rows, tile.columns, tile.step);
         for tile in &TILES {
             assert_eq!(tile.name, of(tile));
+        }
+        for tile in &TILES_OF_FOURS {
+            assert_eq!(tile.name, format!("fours {}", of(tile)));
         }
         for tile in COOPERATIVE_8.iter().chain(&COOPERATIVE_16) {
             assert_eq!(tile.name, format!("cooperative {}", of(tile)));

@@ -8,7 +8,7 @@ use pollster::block_on;
 use super::{Measure, TUNING_BUDGET, Trial, Tuning, agree, tune};
 use crate::error::{Error, Result};
 use crate::ops::kernel::Machine;
-use crate::ops::variant::{Choices, Product, TILES, Variant};
+use crate::ops::variant::{Choices, Product, Variant};
 
 const LARGE: Product = Product { m: 512, n: 512, k: 512, trans_a: false, trans_b: false, bias: false };
 const SMALL: Product = Product { m: 4, ..LARGE };
@@ -57,18 +57,24 @@ fn choice(tuning: &Tuning, product: &Product) -> &'static str {
     tuning.choices.variant(Machine::Gpu, product).name()
 }
 
+/// The default variant's name, and how many there are.
+fn variants() -> (&'static str, usize) {
+    let all = Variant::of(Machine::Gpu);
+    (all[0].name(), all.len())
+}
+
 #[test]
 fn the_fastest_is_taken() {
     let mut fake = Fake { seconds: [("128x64x16", 0.5), ("32x32x32", 0.7)].into(), ..Fake::default() };
     let tuning = tuned(&mut fake, &[LARGE], &Choices::default());
     assert_eq!((choice(&tuning, &LARGE), tuning.measured), ("128x64x16", 1));
-    assert_eq!(choice(&tuning, &SMALL), TILES[0].name, "an unknown class keeps the default");
+    assert_eq!(choice(&tuning, &SMALL), variants().0, "an unknown class keeps the default");
 }
 
 #[test]
 fn hardly_faster_is_not_fast_enough() {
     let mut fake = Fake { seconds: [("128x64x16", 0.99)].into(), ..Fake::default() };
-    assert_eq!(choice(&tuned(&mut fake, &[LARGE], &Choices::default()), &LARGE), TILES[0].name);
+    assert_eq!(choice(&tuned(&mut fake, &[LARGE], &Choices::default()), &LARGE), variants().0);
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn what_computes_something_else_or_fails_is_never_taken() {
 
 #[test]
 fn without_the_default_nothing_is_chosen_and_without_a_device_tuning_ends() {
-    let mut fake = Fake { failing: Some(TILES[0].name), ..Fake::default() };
+    let mut fake = Fake { failing: Some(variants().0), ..Fake::default() };
     let tuning = tuned(&mut fake, &[LARGE], &Choices::default());
     assert_eq!((tuning.measured, tuning.left, fake.tried.len()), (0, 1, 1));
     let mut lost = Fake { lost: true, ..Fake::default() };
@@ -91,13 +97,13 @@ fn without_the_default_nothing_is_chosen_and_without_a_device_tuning_ends() {
 
 #[test]
 fn most_work_comes_first_and_the_budget_ends_it() {
-    let each = TUNING_BUDGET / (TILES.len() as u32 + 2);
+    let each = TUNING_BUDGET / (variants().1 as u32 + 2) + Duration::from_nanos(1);
     let mut fake = Fake { each, seconds: [("64x64x8", 0.5)].into(), ..Fake::default() };
     let tuning = tuned(&mut fake, &[SMALL, LARGE], &Choices::default());
     assert_eq!((tuning.measured, tuning.left), (1, 1));
-    assert_eq!(fake.tried.len(), TILES.len() + 2, "no trial begins after the budget's end");
-    assert!(fake.tried[..TILES.len()].iter().all(|(product, _)| *product == LARGE));
-    assert_eq!((choice(&tuning, &LARGE), choice(&tuning, &SMALL)), ("64x64x8", TILES[0].name));
+    assert_eq!(fake.tried.len(), variants().1 + 2, "no trial begins after the budget's end");
+    assert!(fake.tried[..variants().1].iter().all(|(product, _)| *product == LARGE));
+    assert_eq!((choice(&tuning, &LARGE), choice(&tuning, &SMALL)), ("64x64x8", variants().0));
 }
 
 #[test]
