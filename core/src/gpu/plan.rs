@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
 use super::halves::{half_values, halves};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MemoryPlan, NodeId, Source, needed_nodes, storage_roots};
+use crate::graph::{Graph, MemoryPlan, NodeId, Source, fused, needed_nodes, storage_roots};
 use crate::ops::kernel::{Dispatch, Halves, Kernel, Lowering, Scalar, Slot, fields, kernel};
 use crate::tensor::ElementType;
 
@@ -85,6 +85,9 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans the evaluation of the outputs named in `fetch` and, with `train`, of all gradients.
     pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
+        let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
+        let gradients = if train { graph.gradients().values().copied().collect() } else { vec![] };
+        let graph = &fused(graph, &[outputs, gradients].concat(), !device.machine().is_processor());
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.

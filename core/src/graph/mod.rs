@@ -3,6 +3,8 @@
 //! A [`Graph`] is plain data: nodes in the order of their evaluation, each with a known shape. It
 //! knows nothing of devices; [`crate::exec`] runs it on the CPU or on a GPU.
 
+#[cfg(feature = "gpu")]
+mod fuse;
 #[cfg(feature = "training")]
 mod gradient;
 mod memory;
@@ -11,6 +13,8 @@ mod print;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "gpu")]
+pub(crate) use fuse::fused;
 #[cfg(feature = "training")]
 pub use gradient::{Recompute, gradient};
 #[cfg(feature = "gpu")]

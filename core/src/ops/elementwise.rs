@@ -340,5 +340,5 @@ impl Op for Reshape {
 pub(super) static FILL: Kernel = kernel!("fill");
 pub(super) static ADD: Kernel = kernel!("add");
 pub(crate) static SCALE: Kernel = kernel!("scale");
-pub(super) static GELU: Kernel = kernel!("gelu");
-pub(super) static GELU_GRAD: Kernel = kernel!("gelu_grad");
+pub(super) static GELU: Kernel = kernel!("gelu" after "erf");
+pub(super) static GELU_GRAD: Kernel = kernel!("gelu_grad" after "erf");

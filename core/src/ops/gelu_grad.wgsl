@@ -1,4 +1,4 @@
-// dx = dy * (Phi(x) + x * phi(x)), the gradient of the exact GELU.
+// dx = dy * (Phi(x) + x * phi(x)), the gradient of the exact GELU (erf.wgsl).
 
 struct Params {
     len: u32,
@@ -10,38 +10,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dx: array<S3>;
 
 const WORKGROUP: u32 = 256u;
-const SQRT_HALF: f32 = 0.70710678;
 const INV_SQRT_2PI: f32 = 0.39894228;
-
-// The error function, to a few units in the last place: a Taylor-like fit in x^2 below 1, and above
-// it 1 - exp(-x^2) * t * P(t) with t = 1/(1 + ERF_T |x|).
-const ERF_T: f32 = 0.3275911;
-
-fn erf(x: f32) -> f32 {
-    let a = abs(x);
-    if (a < 1.0) {
-        let s = x * x;
-        var p = -9.673590284e-06;
-        p = fma(p, s, 1.126825373e-04);
-        p = fma(p, s, -8.484396385e-04);
-        p = fma(p, s, 5.221053492e-03);
-        p = fma(p, s, -2.686543763e-02);
-        p = fma(p, s, 1.128378287e-01);
-        p = fma(p, s, -3.761263788e-01);
-        return x * fma(p, s, 1.128379226e+00);
-    }
-    let t = 1.0 / (1.0 + ERF_T * a);
-    var p = -1.392747313e-01;
-    p = fma(p, t, 4.944050312e-01);
-    p = fma(p, t, -4.101840854e-01);
-    p = fma(p, t, 4.641050994e-01);
-    p = fma(p, t, 1.612734981e-02);
-    p = fma(p, t, 2.098284364e-01);
-    p = fma(p, t, 1.798989028e-01);
-    p = fma(p, t, 1.851226389e-01);
-    let y = 1.0 - t * p * exp(-a * a);
-    return select(y, -y, x < 0.0);
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(

@@ -27,9 +27,9 @@ impl Kernel {
     /// The whole shader, whose elements are f16 in the bindings of `half`, with constants for its `sizes`.
     #[must_use]
     pub fn text(&self, half: Halves, sizes: Sizes) -> String {
-        let own =
-            self.source.lines().take_while(|line| line.starts_with("enable ")).map(|line| line.len() + 1);
-        let (enabled, rest) = self.source.split_at(own.sum());
+        let (enabled, rest): (Vec<&str>, Vec<&str>) =
+            self.source.split_inclusive('\n').partition(|line| line.starts_with("enable "));
+        let (enabled, rest) = (enabled.concat(), rest.concat());
         let extension = if half.any() { "enable f16;\n" } else { "" };
         let typed = (1..=MAX_BINDINGS).filter(|&binding| self.takes_half(binding));
         let alias = |at| format!("alias S{at} = {};\n", if half.has(at) { "f16" } else { "f32" });
@@ -91,12 +91,11 @@ impl Halves {
 /// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller, after that of others
 /// that it shares.
 macro_rules! kernel {
-    ($shared:literal + $name:literal) => {
+    ($name:literal after $($shared:literal),+) => {
         $crate::ops::kernel::Kernel {
             name: $name,
             source: concat!(
-                include_str!(concat!($shared, ".wgsl")),
-                "\n",
+                $(include_str!(concat!($shared, ".wgsl")), "\n",)+
                 include_str!(concat!($name, ".wgsl"))
             ),
         }

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::direct::{Direct, Matrices};
+use super::direct::{Direct, Matrices, Plus};
+use super::elementwise;
 use super::kernel::Slot::{self, Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, MatrixUnits, Scalar, fields, kernel};
 use super::reduce::SumAxis;
@@ -91,7 +92,8 @@ impl Op for Linear {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        dispatches(self, io, (io.inputs.len() == 3).then_some(Input(2)))
+        let bias = (io.inputs.len() == 3).then_some(Input(2));
+        dispatches(self, io, Epilogue { plus: Plus { bias, residual: None }, gelu: false })
     }
 
     fn product(&self, inputs: Shapes, _: &[usize]) -> Option<Product> {
@@ -171,7 +173,7 @@ impl Op for LinearGradInput {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        dispatches(self, io, None)
+        dispatches(self, io, Epilogue::default())
     }
 
     fn product(&self, inputs: Shapes, output: &[usize]) -> Option<Product> {
@@ -230,7 +232,7 @@ impl Op for LinearGradWeight {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        dispatches(self, io, None)
+        dispatches(self, io, Epilogue::default())
     }
 
     fn product(&self, inputs: Shapes, _: &[usize]) -> Option<Product> {
@@ -252,24 +254,29 @@ const ENOUGH_GROUPS: usize = 256;
 /// Least depth of a part of a sum that is shared out.
 const LEAST_SPLIT: usize = 256;
 
+/// What becomes of a product before it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Epilogue {
+    /// What is added.
+    pub plus: Plus,
+    /// Whether [`elementwise::Gelu`] is applied to it then; not together with a residual.
+    pub gelu: bool,
+}
+
 /// The dispatches of an op that is a product, by the variant that was chosen for it.
-fn dispatches(op: &dyn Op, io: &Lowering, bias: Option<Slot>) -> Vec<Dispatch> {
+pub(super) fn dispatches(op: &dyn Op, io: &Lowering, epilogue: Epilogue) -> Vec<Dispatch> {
     let inputs: Vec<&[usize]> = io.inputs.iter().map(Vec::as_slice).collect();
     let Some(product) = op.product(&inputs, &io.output) else { return vec![] };
+    let tiled = |tile, kernel, units| product.tiled(&Tiling { tile, kernel, units, epilogue });
     match io.choices.variant(io.machine, &product) {
         Variant::Cooperative(tile, units) if product.in_fours() => {
-            product.tiled(&Tiling { tile, kernel: &MATMUL_COOPERATIVE, units: Some(units) }, bias)
+            tiled(tile, &MATMUL_COOPERATIVE, Some(units))
         }
-        Variant::Fours(tile) if product.in_fours() => {
-            product.tiled(&Tiling { tile, kernel: &MATMUL_FOURS, units: None }, bias)
-        }
-        Variant::Cooperative(..) | Variant::Fours(_) => product.tiled(&Tiling::of(&TILES[0]), bias),
-        Variant::Tiled(tile) => product.tiled(&Tiling::of(tile), bias),
-        Variant::Lanes => product.direct().dispatches(io.machine, Input(0), Input(1), bias, Output),
-        Variant::Direct => {
-            let machine = Machine::Processor { lanes: None };
-            product.direct().dispatches(machine, Input(0), Input(1), bias, Output)
-        }
+        Variant::Fours(tile) if product.in_fours() => tiled(tile, &MATMUL_FOURS, None),
+        Variant::Cooperative(..) | Variant::Fours(_) => tiled(&TILES[0], &MATMUL, None),
+        Variant::Tiled(tile) => tiled(tile, &MATMUL, None),
+        Variant::Lanes => product.on_processor(io.machine, epilogue),
+        Variant::Direct => product.on_processor(Machine::Processor { lanes: None }, epilogue),
     }
 }
 
@@ -279,12 +286,21 @@ struct Tiling {
     kernel: &'static Kernel,
     /// A GPU's units for products of small matrices; its general ones where there are none.
     units: Option<MatrixUnits>,
+    epilogue: Epilogue,
 }
 
+/// Numbers of the epilogues in the kernels' text.
+const NOTHING: usize = 0;
+const GELU: usize = 1;
+const RESIDUAL: usize = 2;
+
 impl Tiling {
-    /// By the kernel that takes any product.
-    fn of(tile: &'static Tile) -> Self {
-        Self { tile, kernel: &MATMUL, units: None }
+    fn epilogue(&self) -> usize {
+        match self.epilogue {
+            Epilogue { gelu: true, .. } => GELU,
+            Epilogue { plus: Plus { residual: Some(_), .. }, .. } => RESIDUAL,
+            _ => NOTHING,
+        }
     }
 }
 
@@ -301,7 +317,19 @@ impl Product {
         }
     }
 
-    fn tiled(&self, tiling: &Tiling, bias: Option<Slot>) -> Vec<Dispatch> {
+    /// GELU by a kernel of its own: compilers of such adapters repeat its text for every element stored.
+    fn on_processor(&self, machine: Machine, epilogue: Epilogue) -> Vec<Dispatch> {
+        let (factors, len) = ([Input(0), Input(1)], self.m * self.n);
+        if !epilogue.gelu {
+            return self.direct().dispatches(machine, factors, epilogue.plus, Output);
+        }
+        let product = Scratch(0, len);
+        let mut all = self.direct().dispatches(machine, factors, epilogue.plus, product);
+        all.push(Dispatch::elements(&elementwise::GELU, fields![len], &[product, Output], len));
+        all
+    }
+
+    fn tiled(&self, tiling: &Tiling) -> Vec<Dispatch> {
         let tile = tiling.tile;
         let k_per_split = self.k_per_split(tile);
         let splits = self.k.div_ceil(k_per_split).max(1);
@@ -313,8 +341,8 @@ impl Product {
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
             let groups = [self.n.div_ceil(tile.columns), at_once.min(tile_rows - first), splits];
-            let params = fields![self.m, self.n, self.k, first, k_per_split];
-            let mut dispatch = self.dispatch(tiling, params, bias, out);
+            let params = fields![self.m, self.n, self.k, first, k_per_split, tiling.epilogue()];
+            let mut dispatch = self.dispatch(tiling, params, out);
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
         }
@@ -325,8 +353,9 @@ impl Product {
         all
     }
 
-    fn dispatch(&self, tiling: &Tiling, params: Vec<Scalar>, bias: Option<Slot>, out: Slot) -> Dispatch {
-        let bindings = [Input(0), Input(1), bias.unwrap_or(Input(1)), out];
+    fn dispatch(&self, tiling: &Tiling, params: Vec<Scalar>, out: Slot) -> Dispatch {
+        let Plus { bias, residual } = tiling.epilogue.plus;
+        let bindings = [Input(0), Input(1), bias.unwrap_or(Input(1)), residual.unwrap_or(Input(1)), out];
         let flag = |on: bool| f64::from(u8::from(on));
         let mut constants = vec![
             ("TRANS_A", flag(self.trans_a)),
@@ -349,6 +378,6 @@ impl Product {
     }
 }
 
-pub(super) static MATMUL: Kernel = kernel!("matmul_tile" + "matmul");
-pub(super) static MATMUL_FOURS: Kernel = kernel!("matmul_tile" + "matmul_fours");
-pub(super) static MATMUL_COOPERATIVE: Kernel = kernel!("matmul_cooperative");
+pub(super) static MATMUL: Kernel = kernel!("matmul" after "erf", "matmul_tile");
+pub(super) static MATMUL_FOURS: Kernel = kernel!("matmul_fours" after "erf", "matmul_tile");
+pub(super) static MATMUL_COOPERATIVE: Kernel = kernel!("matmul_cooperative" after "erf");

@@ -24,13 +24,19 @@ struct Params {
     k: u32,
     first_tile_row: u32,
     k_per_split: u32, // a multiple of STEP
+    epilogue: u32, // NOTHING, GELU or RESIDUAL
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<S1>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<S2>>;
 @group(0) @binding(3) var<storage, read> bias: array<S3>;
-@group(0) @binding(4) var<storage, read_write> c: array<S4>;
+@group(0) @binding(4) var<storage, read> residual: array<S4>;
+@group(0) @binding(5) var<storage, read_write> c: array<S5>;
+
+// What becomes of a product before it is stored.
+const GELU: u32 = 1u;
+const RESIDUAL: u32 = 2u; // another matrix like C is added
 
 const SUBGROUPS: u32 = SUBGROUPS_DOWN * SUBGROUPS_ACROSS;
 const ROWS: u32 = SUBGROUPS_DOWN * DOWN * SIDE;
@@ -172,7 +178,13 @@ fn store(sums: Sums, at: Place) {
             if (HAS_BIAS) {
                 y += f32(bias[column]);
             }
-            c[at.base + row * params.n + column] = S4(y);
+            let place = at.base + row * params.n + column;
+            if (params.epilogue == GELU) {
+                y = gelu(y);
+            } else if (params.epilogue == RESIDUAL) {
+                y += f32(residual[place]);
+            }
+            c[place] = S5(y);
         }
     }
     workgroupBarrier();

@@ -20,11 +20,17 @@ struct Params {
     k: u32,
     first_tile_row: u32,
     k_per_split: u32, // a multiple of STEP
+    epilogue: u32, // NOTHING, GELU or RESIDUAL
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read> bias: array<S3>;
-@group(0) @binding(4) var<storage, read_write> c: array<S4>;
+@group(0) @binding(4) var<storage, read> residual: array<S4>;
+@group(0) @binding(5) var<storage, read_write> c: array<S5>;
+
+// What becomes of a product before it is stored.
+const GELU: u32 = 1u;
+const RESIDUAL: u32 = 2u; // another matrix like C is added
 
 const THREADS: u32 = THREADS_DOWN * THREADS_ACROSS;
 const A_GROUPS: u32 = DOWN * THREADS_DOWN; // vec4s along the rows of a tile
@@ -51,7 +57,12 @@ fn store(row: u32, col: u32, base: u32, sums: vec4<f32>) {
             if (HAS_BIAS) {
                 y += f32(bias[col + j]);
             }
-            c[at + j] = S4(y);
+            if (params.epilogue == GELU) {
+                y = gelu(y);
+            } else if (params.epilogue == RESIDUAL) {
+                y += f32(residual[at + j]);
+            }
+            c[at + j] = S5(y);
         }
     }
 }

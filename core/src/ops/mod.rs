@@ -10,6 +10,7 @@ pub mod boundary;
 pub mod dice;
 mod direct;
 pub mod elementwise;
+pub mod fused;
 pub mod kernel;
 pub mod layer_norm;
 pub mod linear;

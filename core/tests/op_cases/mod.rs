@@ -11,6 +11,7 @@ use rmae_core::ops::attention::{Attention, AttentionGrad, Layout, Target};
 use rmae_core::ops::boundary::{RegionBoundary, RegionBoundaryGrad};
 use rmae_core::ops::dice::{RegionDice, RegionDiceGrad};
 use rmae_core::ops::elementwise::{Add, Fill, Gelu, GeluGrad, Scale};
+use rmae_core::ops::fused::{LinearAdd, LinearGelu};
 use rmae_core::ops::layer_norm::{LayerNorm, LayerNormGradGamma, LayerNormGradInput};
 use rmae_core::ops::linear::{Linear, LinearGradInput, LinearGradWeight};
 use rmae_core::ops::losses::{MaskedMse, MaskedMseGrad, RegionBce, RegionBceGrad};
@@ -174,6 +175,9 @@ fn linear() -> Vec<Case> {
         let (x, w, dy) = (real(&[rows, k]), real(&[out, k]), real(&[rows, out]));
         cases.push(case("bias", Linear, &[x.clone(), w.clone(), real(&[out])]));
         cases.push(case("no bias", Linear, &[x.clone(), w.clone()]));
+        cases.push(case("gelu", LinearGelu, &[x.clone(), w.clone(), real(&[out])]));
+        let residual = real(&[rows, out]);
+        cases.push(case("residual", LinearAdd, &[x.clone(), w.clone(), real(&[out]), residual]));
         cases.push(case("dx", LinearGradInput { shape: vec![rows, k] }, &[dy.clone(), w]));
         cases.push(case("tiled", TiledProduct, &[real(&[rows, k]), real(&[k, out])]));
         cases.push(case("dw", LinearGradWeight { shape: vec![out, k] }, &[dy, x]));
