@@ -13,6 +13,69 @@ const PIXEL_MASK: u32 = (1 << PIXEL_BITS) - 1;
 /// starts from (30 bits). Ordered as numbers they are in order of weight but for rounding.
 pub(super) type Edge = u64;
 
+/// An edge as a forest's lists hold it.
+pub(super) trait Joint: Copy + Default {
+    /// Of `nodes`, the two that the edge joins, or any below the same roots.
+    fn new(edge: Edge, nodes: (u32, u32)) -> Self;
+
+    fn edge(self) -> Edge;
+
+    /// The nodes that the edge joins; `steps` from [`neighbour_steps`].
+    fn nodes(self, steps: &[u32; 4]) -> (u32, u32);
+
+    #[inline]
+    fn key(self) -> u32 {
+        edge_key(self.edge())
+    }
+
+    #[inline]
+    fn id(self) -> u32 {
+        edge_id(self.edge())
+    }
+}
+
+/// Where pixels are the nodes, an edge's number says what it joins.
+impl Joint for Edge {
+    #[inline]
+    fn new(edge: Edge, _: (u32, u32)) -> Self {
+        edge
+    }
+
+    #[inline]
+    fn edge(self) -> Edge {
+        self
+    }
+
+    #[inline]
+    fn nodes(self, steps: &[u32; 4]) -> (u32, u32) {
+        ends(edge_id(self), steps)
+    }
+}
+
+/// An edge between segments, whose nodes are at hand: looked up by pixel, each is a cache miss.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Link {
+    edge: Edge,
+    nodes: (u32, u32),
+}
+
+impl Joint for Link {
+    #[inline]
+    fn new(edge: Edge, nodes: (u32, u32)) -> Self {
+        Self { edge, nodes }
+    }
+
+    #[inline]
+    fn edge(self) -> Edge {
+        self.edge
+    }
+
+    #[inline]
+    fn nodes(self, _: &[u32; 4]) -> (u32, u32) {
+        self.nodes
+    }
+}
+
 /// Monotone in the weight; weights that differ by less than rounding share a key.
 #[inline]
 pub(super) fn key(weight: f64) -> u32 {
@@ -64,6 +127,8 @@ pub(super) fn neighbour_steps(width: usize) -> [u32; 4] {
 /// The edges of one tile.
 #[derive(Debug, Default)]
 pub(super) struct TileEdges {
+    /// Colours of the row above and of the row at hand, `[3, width]`.
+    planes: [[Vec<f64>; 3]; 2],
     /// Keys of the row's edges by direction; rightward edges of the row below last.
     keys: [Vec<u32>; 5],
     /// Dominated edges of the blocks of the row above, and of this one; see [`dominated`].
@@ -76,13 +141,15 @@ pub(super) struct TileEdges {
 
 impl TileEdges {
     /// Makes the edges within a tile, and sorts those into buckets that are awake.
-    pub(super) fn build(&mut self, colours: &Colours, tile: &Area) -> (Buckets<'_>, &[u8]) {
+    pub(super) fn build(&mut self, colours: &Colours, tile: &Area) -> (Buckets<'_, Edge>, &[u8]) {
         self.reset(tile);
-        self.weigh(0, 0, colours, tile);
+        self.read(0, colours, tile);
+        self.weigh(0);
         for y in 0..tile.height {
             self.keys.swap(0, 4);
             if y + 1 < tile.height {
-                (0..4).for_each(|direction| self.weigh(direction, y + 1, colours, tile));
+                self.read(y + 1, colours, tile);
+                (0..4).for_each(|direction| self.weigh(direction));
             }
             self.finish_row(y, tile);
         }
@@ -91,6 +158,7 @@ impl TileEdges {
 
     fn reset(&mut self, tile: &Area) {
         self.keys.iter_mut().for_each(|keys| resize(keys, tile.width));
+        self.planes.as_flattened_mut().iter_mut().for_each(|plane| resize(plane, tile.width));
         for blocks in &mut self.blocks {
             blocks.clear();
             resize(blocks, tile.width + 1);
@@ -99,16 +167,22 @@ impl TileEdges {
         self.awake.iter_mut().for_each(Vec::clear);
     }
 
-    /// Weighs the edges of one direction that end in row `y`.
-    fn weigh(&mut self, direction: usize, y: usize, colours: &Colours, tile: &Area) {
+    /// Reads the colours of row `y`.
+    fn read(&mut self, y: usize, colours: &Colours, tile: &Area) {
+        self.planes.swap(0, 1);
+        to_planes(colours.row(tile.x, tile.y + y, tile.width), self.planes[1].each_mut());
+    }
+
+    /// Weighs the edges of one direction that end in the row at hand.
+    fn weigh(&mut self, direction: usize) {
         // Columns of the first pixel (in the row above, but for rightward edges) and of the second.
-        let (above, from, to) = [(0, 0, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0)][direction];
-        let count = tile.width - from.max(to);
+        let (row, from, to) = [(1, 0, 1), (0, 0, 0), (0, 0, 1), (0, 1, 0)][direction];
         let keys = if direction == 0 { &mut self.keys[4] } else { &mut self.keys[direction] };
+        let count = keys.len() - from.max(to);
         weigh(
             &mut keys[from..from + count],
-            colours.row(tile.x + from, tile.y + y - above, count),
-            colours.row(tile.x + to, tile.y + y, count),
+            self.planes[row].each_ref().map(|plane| &plane[from..]),
+            self.planes[1].each_ref().map(|plane| &plane[to..]),
         );
     }
 
@@ -131,6 +205,14 @@ impl TileEdges {
             let asleep = &self.asleep[row + from..row + to];
             list_awake(&mut self.awake[direction], &self.keys[direction][from..to], asleep, direction, first);
         }
+    }
+}
+
+/// `[width, 3]` to `[3, width]`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
+fn to_planes(row: &[f64], [red, green, blue]: [&mut Vec<f64>; 3]) {
+    for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(row.as_chunks::<3>().0) {
+        (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
     }
 }
 

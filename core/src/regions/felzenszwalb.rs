@@ -8,17 +8,20 @@
 //! joined to the neighbour across their lightest edge. The partition agrees with
 //! that of scikit-image's `segmentation.felzenszwalb` for the same numbers.
 
-use super::edges::TileEdges;
+use super::edges::{Edge, TileEdges};
 use super::forest::{Forest, Graph, Pixels};
 use super::merge::Merger;
 use super::smoothing::Colours;
-use super::tiles::{Area, tiles};
+use super::tiles::{Area, Tiling};
 use super::{LabelMap, RegionError, check_buffer};
 
 /// Colours are compared in `[0, 1]`, whereas `scale` is customarily given for `[0, 255]`.
 const SCALE_UNIT: f64 = 255.0;
-/// Side of a tile in pixels: larger ones leave less to be merged, but no longer fit the caches.
-const TILE: usize = 512;
+/// An image no larger than this either way is one tile: there is nothing to be put together then.
+const ONE_TILE: usize = 512;
+/// Larger tiles leave less to be put together, but no longer fit the caches. A smaller factor has
+/// what is left looked at more often, a larger one leaves parts that no longer fit.
+const TILING: Tiling = Tiling { side: 256, factor: 8 };
 /// A wider Gaussian is surely a mistake, and its kernel would only cost time.
 const MAX_SIGMA: f64 = 1000.0;
 
@@ -90,7 +93,7 @@ pub fn felzenszwalb_scales(
 pub struct Felzenszwalb {
     colours: Colours,
     edges: TileEdges,
-    forest: Forest,
+    forest: Forest<Edge>,
     mergers: Vec<Merger>,
 }
 
@@ -122,34 +125,51 @@ impl Felzenszwalb {
     ) -> Result<Vec<LabelMap>, RegionError> {
         check_buffer("RGB image", width, height, 3, rgb.len())?;
         scales.iter().try_for_each(FelzenszwalbParams::validate)?;
+        let one_tile = width.max(height) <= ONE_TILE;
+        let tiling = if one_tile { Tiling { side: ONE_TILE, ..TILING } } else { TILING };
         let groups = scales.chunk_by(|a, b| a.sigma == b.sigma);
-        Ok(groups.flat_map(|group| self.segment_group(rgb, (width, height), group, TILE)).collect())
+        Ok(groups.flat_map(|group| self.segment_group(rgb, (width, height), group, tiling)).collect())
     }
 
-    /// Segments at several scales of one sigma, in tiles of `side` pixels.
+    /// Segments at several scales of one sigma.
     fn segment_group(
-        &mut self, rgb: &[u8], sides: (usize, usize), group: &[FelzenszwalbParams], side: usize,
+        &mut self, rgb: &[u8], sides: (usize, usize), group: &[FelzenszwalbParams], tiling: Tiling,
     ) -> Vec<LabelMap> {
         self.colours.smooth(rgb, sides, group[0].sigma);
+        let top = tiling.top(sides);
         self.mergers.resize_with(group.len(), Merger::default);
         for (merger, params) in self.mergers.iter_mut().zip(group) {
-            merger.reset(sides.0 * sides.1, params.scale / SCALE_UNIT);
+            merger.reset(sides.0 * sides.1, params.scale / SCALE_UNIT, top);
         }
-        tiles(sides, side).for_each(|tile| self.segment_tile(tile, group));
-        let merge = |(merger, params): (&mut Merger, &FelzenszwalbParams)| {
-            let (labels, count) = merger.finish(&self.colours, params.scale / SCALE_UNIT, params.min_size);
+        self.segment_part(top, Area { x: 0, y: 0, width: sides.0, height: sides.1 }, group, tiling);
+        let finish = |(merger, params): (&mut Merger, &FelzenszwalbParams)| {
+            let (labels, count) = merger.finish(&self.colours, params);
             LabelMap::from_numbered(sides.0, sides.1, labels, count)
         };
-        self.mergers.iter_mut().zip(group).map(merge).collect()
+        self.mergers.iter_mut().zip(group).map(finish).collect()
     }
 
-    fn segment_tile(&mut self, tile: Area, group: &[FelzenszwalbParams]) {
+    /// Decides what can be decided within a part of a level.
+    fn segment_part(&mut self, level: usize, part: Area, group: &[FelzenszwalbParams], tiling: Tiling) {
+        if level == 0 {
+            return self.segment_tile(part, group, tiling);
+        }
+        self.mergers.iter_mut().for_each(|merger| merger.open(level));
+        for inner in tiling.parts(part, level - 1) {
+            self.segment_part(level - 1, inner, group, tiling);
+        }
+        for (merger, params) in self.mergers.iter_mut().zip(group) {
+            merger.close(level, &part, &self.colours, params.scale / SCALE_UNIT);
+        }
+    }
+
+    fn segment_tile(&mut self, tile: Area, group: &[FelzenszwalbParams], tiling: Tiling) {
         let (buckets, asleep) = self.edges.build(&self.colours, &tile);
         for (merger, params) in self.mergers.iter_mut().zip(group) {
             let scale = params.scale / SCALE_UNIT;
             let graph = Graph { nodes: Pixels, weights: self.colours.weights(tile), scale };
             self.forest.reset(tile.width * tile.height, scale, asleep);
-            merger.hold_borders(&mut self.forest, &self.colours, &tile);
+            merger.hold_borders(&mut self.forest, &self.colours, &tile, tiling);
             self.forest.join_similar(&graph, &buckets);
             merger.add(&mut self.forest, &graph.weights, self.colours.width);
         }
@@ -271,6 +291,26 @@ mod tests {
         })
     }
 
+    /// A part that is put together leaves asleep what is asleep in its neighbours, whose segments
+    /// are not held then.
+    #[test]
+    fn parts_do_not_reach_into_others() {
+        let levels = "000000000000102020002100012200001021001200210020110000010000000000";
+        let rgb: Vec<u8> = levels.bytes().map(|digit| (digit - b'0') * 127).collect();
+        let params = FelzenszwalbParams { scale: 303.6, ..SHARP };
+        let tiling = Tiling { side: 3, factor: 2 };
+        let map = Felzenszwalb::new().segment_group(&rgb, (2, 11), &[params], tiling);
+        assert_eq!(map, [by_definition(&rgb, 2, 11, params.scale, params.min_size)]);
+    }
+
+    /// Squares of one colour each, with noise: segments that reach over many tiles.
+    fn squares(width: usize, height: usize, side: usize, noise: usize, seed: usize) -> Vec<u8> {
+        let hash = |at: usize| (((at + seed) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize;
+        let level = |x, y, c| hash(((y / side) * width + x / side) * 3 + c) % 200;
+        let value = |at: usize| level(at / 3 % width, at / 3 / width, at % 3) + hash(at * 7) % noise;
+        (0..width * height * 3).map(|at| value(at) as u8).collect()
+    }
+
     proptest! {
         #[test]
         fn follows_the_definition(
@@ -304,18 +344,51 @@ mod tests {
             }
         }
 
+        /// Parts of parts of tiles of a few pixels, at two scales at once.
+        #[test]
+        fn tiles_of_tiles_follow_the_definition(
+            (width, height, rgb) in any_image(),
+            (side, factor) in (1..6usize, 2..4usize),
+            scales in (1.0..2000.0f64, 1.0..2000.0f64),
+            min_size in 0..30usize,
+        ) {
+            let params = |scale| FelzenszwalbParams { scale, sigma: 0.0, min_size };
+            let group = [params(scales.0), params(scales.1)];
+            let tiling = Tiling { side, factor };
+            let maps = Felzenszwalb::new().segment_group(&rgb, (width, height), &group, tiling);
+            for (map, params) in maps.iter().zip(group) {
+                prop_assert_eq!(map, &by_definition(&rgb, width, height, params.scale, min_size));
+            }
+        }
+
+        #[test]
+        fn large_segments_are_put_together(
+            (width, height) in (1..90usize, 1..90usize),
+            (square, noise, seed) in (1..20usize, 1..40usize, 0..1_000_000usize),
+            (side, factor) in (1..20usize, 2..5usize),
+            (scale, sigma) in (1.0..1500.0f64, prop_oneof![Just(0.0), Just(0.8)]),
+        ) {
+            let rgb = squares(width, height, square, noise, seed);
+            let params = FelzenszwalbParams { scale, sigma, min_size: 20 };
+            let whole = felzenszwalb(&rgb, width, height, &params).unwrap();
+            let tiling = Tiling { side, factor };
+            let tiled = Felzenszwalb::new().segment_group(&rgb, (width, height), &[params], tiling);
+            prop_assert_eq!(&tiled, &[whole]);
+        }
+
         /// Tiles of a few pixels leave most edges to be decided when they are merged.
         #[test]
         fn tiles_change_nothing(
             (width, height, rgb) in any_image(),
             side in 1..9usize,
+            factor in 2..5usize,
             scale in 1.0..2000.0f64,
             sigma in prop_oneof![Just(0.0), Just(0.8)],
             min_size in 0..30usize,
         ) {
             let params = FelzenszwalbParams { scale, sigma, min_size };
             let whole = felzenszwalb(&rgb, width, height, &params).unwrap();
-            let tiled = Felzenszwalb::new().segment_group(&rgb, (width, height), &[params], side);
+            let tiled = Felzenszwalb::new().segment_group(&rgb, (width, height), &[params], Tiling { side, factor });
             prop_assert_eq!(&tiled, &[whole]);
         }
     }

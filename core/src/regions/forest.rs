@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::edges::{Edge, direction, edge, edge_id, edge_key, ends, key, neighbour_steps, new_id, start};
-use super::order::{Buckets, HIGH_DIGITS, Sorter, high_digit};
-use super::smoothing::Weights;
+use super::edges::{
+    Edge, Joint, Link, direction, edge, edge_id, edge_key, ends, key, neighbour_steps, new_id, start,
+};
+use super::order::{Buckets, Exact, HIGH_DIGITS, Sorter, high_digit};
+use super::smoothing::{Weights, resize};
 
 /// What an edge needs to know of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +29,17 @@ const ROUNDING: f32 = 1e-6;
 /// Edges whose roots are looked up together: the processor does not wait for one after the other.
 const AHEAD: usize = 32;
 
+/// Among the bits of which edges sleep: whether the block that starts at the pixel is of one tile.
+/// Used where there are several.
+pub(super) const IN_TILE: u8 = 1 << 4;
+
 /// Which node of the forest a pixel belongs to.
 pub(super) trait Nodes: Copy {
+    /// How edges between the nodes are listed.
+    type Edge: Joint;
+    /// Whether there is more than one tile: then what is known of pixels does not fit the caches.
+    const MANY_TILES: bool;
+
     fn node(self, pixel: u32) -> u32;
 }
 
@@ -37,12 +48,20 @@ pub(super) trait Nodes: Copy {
 pub(super) struct Pixels;
 
 impl Nodes for Pixels {
+    type Edge = Edge;
+    const MANY_TILES: bool = false;
+
+    #[inline]
     fn node(self, pixel: u32) -> u32 {
         pixel
     }
 }
 
 impl Nodes for &[u32] {
+    type Edge = Link;
+    const MANY_TILES: bool = true;
+
+    #[inline]
     fn node(self, pixel: u32) -> u32 {
         self[pixel as usize]
     }
@@ -57,10 +76,15 @@ pub(super) struct Graph<'a, N> {
 }
 
 impl<N: Nodes> Graph<'_, N> {
-    #[inline]
-    fn ends(&self, id: u32) -> (u32, u32) {
-        let (a, b) = ends(id, &neighbour_steps(self.weights.area.width));
+    /// The nodes that an edge joins, by its number.
+    pub(super) fn nodes(&self, id: u32) -> (u32, u32) {
+        let (a, b) = ends(id, &self.steps());
         (self.nodes.node(a), self.nodes.node(b))
+    }
+
+    #[inline]
+    fn steps(&self) -> [u32; 4] {
+        neighbour_steps(self.weights.area.width)
     }
 
     fn exact_limit(&self, segment: &Segment) -> f64 {
@@ -91,33 +115,51 @@ impl<N: Nodes> Graph<'_, N> {
     }
 }
 
+/// An edge with nodes near the roots above its ends.
+type Ends<E> = (E, u32, u32);
+
+/// Batches of [`AHEAD`] edges, or more so that those of equal key stay together, whose order is
+/// not known yet. That of those of weight 0, which all join, does not matter.
+fn batches<E: Joint>(mut ordered: &[E]) -> impl Iterator<Item = &[E]> {
+    std::iter::from_fn(move || {
+        let last = *ordered.get(AHEAD.min(ordered.len()).checked_sub(1)?)?;
+        let more = ordered.iter().skip(AHEAD).take_while(|edge| edge.key() == last.key() && last.key() > 0);
+        let (batch, rest) = ordered.split_at(AHEAD.min(ordered.len()) + more.count());
+        ordered = rest;
+        Some(batch)
+    })
+}
+
 /// Disjoint segments: a forest whose roots stand for the segments.
 #[derive(Debug, Default)]
-pub(super) struct Forest {
+pub(super) struct Forest<E> {
     /// The node above, or for a root [`ROOT`] and the place of its segment.
     parent: Vec<u32>,
     /// The first stands for all pixels that are alone.
     segments: Vec<Segment>,
-    /// A bit for each direction's edge from the pixel: whether it sleeps.
+    /// A bit for each direction's edge from the pixel: whether it sleeps. And [`IN_TILE`].
     pub(super) asleep: Vec<u8>,
-    sorter: Sorter,
+    sorter: Sorter<E>,
     /// A bucket's edges with those woken for it.
-    open: Vec<Edge>,
+    open: Vec<E>,
     bucket: usize,
+    /// The edges of a batch that are not visibly within one segment.
+    open_ends: Vec<Ends<E>>,
+    exact: Exact<Ends<E>>,
     /// Edges woken for a bucket that is to come: chains through `woken`, by bucket.
     first_woken: Vec<u32>,
-    woken: Vec<(Edge, u32)>,
+    woken: Vec<(E, u32)>,
     /// Edges woken for the bucket at hand, by exact weight.
     woken_now: BinaryHeap<Reverse<(u64, u32)>>,
     /// Blocks where an edge joined nothing, until what relied on it has been looked at.
     broken: Vec<u32>,
     /// Edges that joined nothing but still may, by `min_size`.
-    pub(super) refused: Vec<Edge>,
+    pub(super) refused: Vec<E>,
     /// Edges that only what is outside can decide.
-    pub(super) waiting: Vec<Edge>,
+    pub(super) waiting: Vec<E>,
 }
 
-impl Forest {
+impl<E: Joint> Forest<E> {
     /// `nodes` pixels, each alone; `asleep` as of the edges.
     pub(super) fn reset(&mut self, nodes: usize, scale: f64, asleep: &[u8]) {
         self.asleep.clear();
@@ -126,9 +168,6 @@ impl Forest {
         self.parent.resize(nodes, ROOT);
         self.segments.clear();
         self.segments.push(Segment { limit: scale as f32, size: 1, heaviest: NONE, hold: NONE });
-        self.first_woken.clear();
-        self.first_woken.resize(HIGH_DIGITS, NONE);
-        self.woken.clear();
         self.refused.clear();
         self.waiting.clear();
     }
@@ -156,23 +195,31 @@ impl Forest {
         self.segments[(*place & !ROOT) as usize] = segment;
     }
 
+    /// Undoes [`Self::hold`] for all nodes from this one on, of which each has had a segment.
+    pub(super) fn release(&mut self, first: usize) {
+        self.segments[first + 1..].iter_mut().for_each(|segment| segment.hold = NONE);
+    }
+
     /// The paper's algorithm 1.
-    pub(super) fn join_similar<N: Nodes>(&mut self, graph: &Graph<N>, buckets: &Buckets) {
+    pub(super) fn join_similar<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, buckets: &Buckets<E>) {
+        self.first_woken.clear();
+        self.first_woken.resize(HIGH_DIGITS, NONE);
+        self.woken.clear();
         for (bucket, edges) in buckets.iter().enumerate() {
             self.bucket = bucket;
             let late = self.first_woken[bucket];
             let count = if late == NONE {
-                self.sorter.sort(edges, &graph.weights)
+                self.sorter.sort_keys(edges)
             } else {
                 self.collect_woken(edges, late);
-                self.sorter.sort(&self.open, &graph.weights)
+                self.sorter.sort_keys(&self.open)
             };
             self.join_ordered(graph, count);
         }
     }
 
     /// The bucket's edges and those woken for it.
-    fn collect_woken(&mut self, bucket: &[Edge], mut late: u32) {
+    fn collect_woken(&mut self, bucket: &[E], mut late: u32) {
         self.open.clear();
         self.open.extend_from_slice(bucket);
         while late != NONE {
@@ -182,35 +229,69 @@ impl Forest {
         }
     }
 
-    fn join_ordered<N: Nodes>(&mut self, graph: &Graph<N>, count: usize) {
+    fn join_ordered<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, count: usize) {
         let ordered = std::mem::take(&mut self.sorter.ordered);
-        for edges in ordered[..count].chunks(AHEAD) {
-            let mut open = [(0, 0, 0); AHEAD];
+        let mut open = std::mem::take(&mut self.open_ends);
+        for edges in batches(&ordered[..count]) {
             let count = self.keep_open(graph, edges, &mut open);
+            // Those of weight 0 all join, in whatever order.
+            if edges.last().is_some_and(|edge| edge.key() > 0) {
+                self.exact.sort(&mut open[..count], |(edge, ..)| edge.edge(), &graph.weights);
+            }
+            self.fetch(graph, &open[..count]);
             for &(edge, a, b) in &open[..count] {
                 if !self.woken_now.is_empty() {
-                    self.join_woken(graph, graph.weights.exact(edge_id(edge)));
+                    self.join_woken(graph, graph.weights.exact(edge.id()));
                 }
                 self.join_if_similar(graph, edge, a, b);
             }
         }
-        self.sorter.ordered = ordered;
+        (self.sorter.ordered, self.open_ends) = (ordered, open);
         self.join_woken(graph, (u64::MAX, 0));
     }
 
     /// Copies the edges that are not visibly within one segment to `open`, with nodes near the
     /// roots above their ends; returns how many. Without a branch, which could not be predicted.
-    fn keep_open<N: Nodes>(
-        &mut self, graph: &Graph<N>, edges: &[Edge], open: &mut [(Edge, u32, u32); AHEAD],
+    fn keep_open<N: Nodes<Edge = E>>(
+        &mut self, graph: &Graph<N>, edges: &[E], open: &mut Vec<Ends<E>>,
     ) -> usize {
-        let mut count = 0;
+        resize(open, edges.len().max(open.len()));
+        let (steps, mut count) = (graph.steps(), 0);
         for &edge in edges {
-            let (a, b) = graph.ends(edge_id(edge));
+            let (a, b) = edge.nodes(&steps);
             let (a, b) = (self.climb(a), self.climb(b));
             open[count] = (edge, a, b);
             count += usize::from(a != b);
         }
         count
+    }
+
+    /// Reads what some edges will need, so that it is in the cache when their turn comes: one
+    /// after the other, each would be waited for.
+    fn fetch<N: Nodes<Edge = E>>(&self, graph: &Graph<N>, open: &[Ends<E>]) {
+        let read = |&(edge, a, b): &Ends<E>| {
+            let (a, b) = (&self.segments[self.place(a)], &self.segments[self.place(b)]);
+            let joins = f32::from_bits(edge.key()) < a.limit.min(b.limit);
+            // Around an edge that does not join, others may wake. Always something is read:
+            // whether an edge joins cannot be predicted.
+            let pixel = if joins { 0 } else { start(edge.id()) };
+            let around = if N::MANY_TILES { self.read_around(graph, pixel) } else { 0 };
+            a.size ^ b.size ^ around
+        };
+        std::hint::black_box(open.iter().map(read).fold(0, |all, part| all ^ part));
+    }
+
+    /// Reads what is known of a pixel and of the one below.
+    fn read_around<N: Nodes>(&self, graph: &Graph<N>, pixel: u32) -> u32 {
+        let below = (pixel as usize + graph.weights.area.width).min(self.asleep.len() - 1);
+        let asleep = self.asleep[pixel as usize] ^ self.asleep[below];
+        graph.nodes.node(pixel) ^ graph.nodes.node(below as u32) ^ u32::from(asleep)
+    }
+
+    /// The place of a root's segment, for other nodes that of the first.
+    fn place(&self, node: u32) -> usize {
+        let above = self.parent[node as usize];
+        if above & ROOT == 0 { 0 } else { (above & !ROOT) as usize }
     }
 
     /// The node two above, and makes it the one above.
@@ -224,31 +305,39 @@ impl Forest {
         top
     }
 
-    fn join_woken<N: Nodes>(&mut self, graph: &Graph<N>, before: (u64, u32)) {
+    /// The node above, for a root itself.
+    #[inline]
+    pub(super) fn above(&self, node: u32) -> u32 {
+        let above = self.parent[node as usize];
+        if above & ROOT == 0 { above } else { node }
+    }
+
+    fn join_woken<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, before: (u64, u32)) {
         while let Some(&Reverse((weight, id))) = self.woken_now.peek() {
             if (weight, id) > before {
                 break;
             }
             self.woken_now.pop();
-            let (a, b) = graph.ends(id);
-            self.join_if_similar(graph, edge(key(f64::from_bits(weight)), id), a, b);
+            let (a, b) = graph.nodes(id);
+            let edge = E::new(edge(key(f64::from_bits(weight)), id), (a, b));
+            self.join_if_similar(graph, edge, a, b);
         }
     }
 
-    fn join_if_similar<N: Nodes>(&mut self, graph: &Graph<N>, edge: Edge, a: u32, b: u32) {
+    fn join_if_similar<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, edge: E, a: u32, b: u32) {
         let (a, b) = (self.root(a), self.root(b));
         if a == b {
             return;
         }
         let (sa, sb) = (self.segments[a.place()], self.segments[b.place()]);
-        if edge_key(edge) < sa.hold.min(sb.hold) && graph.joins(edge, &sa, &sb) {
+        if edge.key() < sa.hold.min(sb.hold) && graph.joins(edge.edge(), &sa, &sb) {
             let size = sa.size + sb.size;
             // Edges come in ascending order: this one is the segment's heaviest.
-            let limit = f32::from_bits(edge_key(edge)) + graph.scale as f32 / size as f32;
-            let joined = Segment { limit, size, heaviest: edge_id(edge), hold: sa.hold.min(sb.hold) };
+            let limit = f32::from_bits(edge.key()) + graph.scale as f32 / size as f32;
+            let joined = Segment { limit, size, heaviest: edge.id(), hold: sa.hold.min(sb.hold) };
             self.union(if sa.size < sb.size { (b, a) } else { (a, b) }, joined);
         } else {
-            self.refuse(graph, edge, [(a, sa), (b, sb)]);
+            self.refuse(graph, edge.edge(), [(a, sa), (b, sb)]);
         }
     }
 
@@ -269,19 +358,20 @@ impl Forest {
     /// An edge that does not join is refused for good if one of the segments is complete.
     /// Otherwise both wait with it.
     #[inline(never)]
-    fn refuse<N: Nodes>(&mut self, graph: &Graph<N>, edge: Edge, segments: [(Root, Segment); 2]) {
+    fn refuse<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, edge: Edge, segments: [(Root, Segment); 2]) {
+        let joint = E::new(edge, (segments[0].0.node, segments[1].0.node));
         if segments.iter().any(|(_, segment)| graph.complete(segment, edge)) {
-            self.refused.push(edge);
+            self.refused.push(joint);
             self.wake_dominated(graph, edge);
         } else {
-            self.waiting.push(edge);
+            self.waiting.push(joint);
             segments.iter().for_each(|(root, _)| self.hold(root.node, edge_key(edge)));
         }
     }
 
     /// The ends of a refused edge are not in one segment: what relied on it in the blocks on both
     /// its sides has to be looked at after all.
-    fn wake_dominated<N: Nodes>(&mut self, graph: &Graph<N>, refused: Edge) {
+    fn wake_dominated<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, refused: Edge) {
         let pixel = start(edge_id(refused));
         let width = graph.weights.area.width as u32;
         match direction(edge_id(refused)) {
@@ -291,7 +381,7 @@ impl Forest {
             _ => self.broken.push(pixel.wrapping_sub(1)),
         }
         while let Some(block) = self.broken.pop() {
-            let mask = self.take_asleep(block as usize, width as usize);
+            let mask = self.take_asleep::<N>(block as usize, width as usize);
             if mask != 0 {
                 self.wake_block(graph, block, mask, refused);
             }
@@ -300,10 +390,16 @@ impl Forest {
 
     /// The edges of a block that are asleep, a bit for each as in [`TileEdges`](super::edges);
     /// they are no longer.
-    fn take_asleep(&mut self, block: usize, width: usize) -> u32 {
+    ///
+    /// Nothing relies on the edges of a block that reaches into another tile, where some may belong
+    /// to a part whose turn it is not.
+    fn take_asleep<N: Nodes>(&mut self, block: usize, width: usize) -> u32 {
         let Some(asleep) = self.asleep.get_mut(block..block.saturating_add(width + 1)) else {
             return 0;
         };
+        if N::MANY_TILES && asleep[0] & IN_TILE == 0 {
+            return 0;
+        }
         let (here, right, below) = (u32::from(asleep[0]), u32::from(asleep[1]), u32::from(asleep[width]));
         asleep[0] &= !0b0111;
         asleep[1] &= !0b1010;
@@ -314,20 +410,19 @@ impl Forest {
     /// An edge between segments one of which is complete joins nothing, nor could it as one of
     /// the refused: the lighter ones that dominate it have joined its ends, or found them large.
     /// What relied on it is looked at at once.
-    fn wake_block<N: Nodes>(&mut self, graph: &Graph<N>, block: u32, mut mask: u32, refused: Edge) {
+    fn wake_block<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, block: u32, mut mask: u32, refused: Edge) {
         let width = graph.weights.area.width as u32;
         let corners = [block, block + 1, block + width, block + width + 1];
-        let roots = corners.map(|pixel| self.root(graph.nodes.node(pixel)));
-        let complete = roots.map(|root| graph.complete(&self.segments[root.place()], refused));
         let beyond = [block.wrapping_sub(width), block + width, block.wrapping_sub(1), block + 1];
         while mask != 0 {
             let bit = mask.trailing_zeros() as usize;
             mask &= mask - 1;
             let (a, b, direction) = [(0, 1, 0), (2, 3, 0), (0, 2, 1), (1, 3, 1), (0, 3, 2), (1, 2, 3)][bit];
-            if roots[a] == roots[b] {
+            let roots = [a, b].map(|corner| self.root(graph.nodes.node(corners[corner])));
+            if roots[0] == roots[1] {
                 continue;
             }
-            if complete[a] || complete[b] {
+            if roots.iter().any(|root| graph.complete(&self.segments[root.place()], refused)) {
                 self.broken.extend(beyond.get(bit));
             } else {
                 self.wake(graph, new_id(direction, corners[a] as usize));
@@ -335,7 +430,7 @@ impl Forest {
         }
     }
 
-    fn wake<N: Nodes>(&mut self, graph: &Graph<N>, id: u32) {
+    fn wake<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, id: u32) {
         let weight = graph.weights.weight(id);
         let bucket = high_digit(key(weight));
         // One lighter than the bucket at hand relies on what waits, and will wait with it.
@@ -343,12 +438,12 @@ impl Forest {
             self.woken_now.push(Reverse((weight.to_bits(), id)));
         } else {
             let next = std::mem::replace(&mut self.first_woken[bucket], self.woken.len() as u32);
-            self.woken.push((edge(key(weight), id), next));
+            self.woken.push((E::new(edge(key(weight), id), graph.nodes(id)), next));
         }
     }
 
     /// Joins segments of fewer pixels than `min_size` across the refused edges.
-    pub(super) fn join_small<N: Nodes>(&mut self, graph: &Graph<N>, min_size: usize) {
+    pub(super) fn join_small<N: Nodes<Edge = E>>(&mut self, graph: &Graph<N>, min_size: usize) {
         let mut refused = std::mem::take(&mut self.refused);
         // Segments only grow: what no longer joins now never will.
         refused.retain(|&edge| self.small_pair(graph, edge, min_size).is_some());
@@ -366,10 +461,10 @@ impl Forest {
     }
 
     /// The roots at an edge's ends, if one of their segments is too small.
-    fn small_pair<N: Nodes>(
-        &mut self, graph: &Graph<N>, edge: Edge, min_size: usize,
+    fn small_pair<N: Nodes<Edge = E>>(
+        &mut self, graph: &Graph<N>, edge: E, min_size: usize,
     ) -> Option<(Root, Root)> {
-        let (a, b) = graph.ends(edge_id(edge));
+        let (a, b) = edge.nodes(&graph.steps());
         let (a, b) = (self.root(a), self.root(b));
         let size = |root: Root| self.segments[root.place()].size;
         let smaller = size(a).min(size(b)) as usize;

@@ -5,7 +5,7 @@
 //! puts edges nearly in order, and insertion does the rest. The few edges of equal key are then
 //! ordered exactly, by their f64 weights.
 
-use super::edges::{Edge, edge, edge_id, edge_key};
+use super::edges::{Edge, Joint, edge_id, edge_key};
 use super::smoothing::{Weights, resize};
 
 const HIGH_BITS: u32 = 11;
@@ -40,17 +40,17 @@ fn low_digit(key: u32) -> usize {
 /// Sorting is left to [`Sorter`]: by the time that the heavier buckets come up, many of
 /// their edges lie within a segment and need no order.
 #[derive(Debug)]
-pub(super) struct Buckets<'a> {
-    edges: &'a [Edge],
+pub(super) struct Buckets<'a, E> {
+    edges: &'a [E],
     ends: [u32; HIGH_DIGITS],
 }
 
-impl<'a> Buckets<'a> {
+impl<'a, E: Joint> Buckets<'a, E> {
     /// Sorts `lists`, one after the other, into `to`.
-    pub(super) fn sort(lists: &[Vec<Edge>], to: &'a mut Vec<Edge>) -> Self {
+    pub(super) fn sort(lists: &[Vec<E>], to: &'a mut Vec<E>) -> Self {
         let mut ends = [0; HIGH_DIGITS];
         for list in lists {
-            list.iter().for_each(|&edge| ends[high_digit(edge_key(edge))] += 1);
+            list.iter().for_each(|&edge| ends[high_digit(edge.key())] += 1);
         }
         resize(to, lists.iter().map(Vec::len).sum());
         sums_before(&mut ends);
@@ -62,7 +62,7 @@ impl<'a> Buckets<'a> {
     }
 
     /// The buckets, lightest first; some are empty.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[Edge]> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[E]> {
         let starts = std::iter::once(&0).chain(&self.ends);
         starts.zip(&self.ends).map(|(&start, &end)| &self.edges[start as usize..end as usize])
     }
@@ -70,16 +70,23 @@ impl<'a> Buckets<'a> {
 
 /// Sorts buckets.
 #[derive(Debug, Default)]
-pub(super) struct Sorter {
-    between: Vec<Edge>,
-    pub(super) ordered: Vec<Edge>,
-    exact: Vec<(u64, u32)>,
+pub(super) struct Sorter<E> {
+    between: Vec<E>,
+    pub(super) ordered: Vec<E>,
+    exact: Exact<E>,
 }
 
-impl Sorter {
+impl<E: Joint> Sorter<E> {
     /// Sorts the edges of one bucket into `ordered` by weight; equal weights by direction and
     /// pixel. Returns how many there are; what is behind them is of other buckets.
-    pub(super) fn sort(&mut self, bucket: &[Edge], weights: &Weights) -> usize {
+    pub(super) fn sort(&mut self, bucket: &[E], weights: &Weights) -> usize {
+        let count = self.sort_keys(bucket);
+        self.exact.sort(&mut self.ordered[..count], E::edge, weights);
+        count
+    }
+
+    /// As [`Self::sort`], but those of equal key are left to [`Exact`].
+    pub(super) fn sort_keys(&mut self, bucket: &[E]) -> usize {
         let count = bucket.len();
         for list in [&mut self.between, &mut self.ordered] {
             resize(list, count.max(list.len()));
@@ -87,20 +94,19 @@ impl Sorter {
         let ordered = &mut self.ordered[..count];
         if count <= SMALL_BUCKET {
             ordered.copy_from_slice(bucket);
-            ordered.sort_unstable();
+            ordered.sort_unstable_by_key(|edge| edge.edge());
         } else {
             sort_by_digits(bucket, &mut self.between[..count], ordered);
         }
-        sort_equal_keys(ordered, &mut self.exact, weights);
         count
     }
 }
 
-fn sort_by_digits(from: &[Edge], between: &mut [Edge], to: &mut [Edge]) {
+fn sort_by_digits<E: Joint>(from: &[E], between: &mut [E], to: &mut [E]) {
     let mut places = [[0; LOW_DIGITS]; 2];
     for &edge in from {
-        places[0][low_digit(edge_key(edge))] += 1;
-        places[1][middle_digit(edge_key(edge))] += 1;
+        places[0][low_digit(edge.key())] += 1;
+        places[1][middle_digit(edge.key())] += 1;
     }
     places.iter_mut().for_each(sums_before);
     scatter(from, between, &mut places[0], low_digit);
@@ -116,34 +122,55 @@ fn sums_before<const DIGITS: usize>(counts: &mut [u32; DIGITS]) {
 
 /// One stable counting pass from `from` to `to`. `places` says where each digit's edges start,
 /// and afterwards where they end.
-fn scatter<const DIGITS: usize>(
-    from: &[Edge], to: &mut [Edge], places: &mut [u32; DIGITS], digit: impl Fn(u32) -> usize,
+fn scatter<E: Joint, const DIGITS: usize>(
+    from: &[E], to: &mut [E], places: &mut [u32; DIGITS], digit: impl Fn(u32) -> usize,
 ) {
     for &edge in from {
-        let place = &mut places[digit(edge_key(edge))];
+        let place = &mut places[digit(edge.key())];
         to[*place as usize] = edge;
         *place += 1;
     }
 }
 
-/// Puts edges of equal key in exact order. `exact` is scratch.
-fn sort_equal_keys(ordered: &mut [Edge], exact: &mut Vec<(u64, u32)>, weights: &Weights) {
-    for run in ordered.chunk_by_mut(|&a, &b| edge_key(a) == edge_key(b)) {
-        match run {
-            [_] => (),
-            // Colours that differ do so by more than what rounds to 0.
-            [first, ..] if edge_key(*first) == 0 => run.sort_unstable(),
-            _ => sort_run(run, exact, weights),
-        }
+/// Scratch for putting things in exact order.
+#[derive(Debug)]
+pub(super) struct Exact<T> {
+    /// Exact places in the order, and which of the things it is.
+    places: Vec<(u64, u32, u32)>,
+    things: Vec<T>,
+}
+
+impl<T> Default for Exact<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), things: Vec::new() }
     }
 }
 
-fn sort_run(run: &mut [Edge], exact: &mut Vec<(u64, u32)>, weights: &Weights) {
-    exact.clear();
-    exact.extend(run.iter().map(|&edge| weights.exact(edge_id(edge))));
-    exact.sort_unstable();
-    for (to, &(_, id)) in run.iter_mut().zip(exact.iter()) {
-        *to = edge(edge_key(*to), id);
+impl<T: Copy> Exact<T> {
+    /// Puts what has edges of equal key in exact order.
+    pub(super) fn sort(&mut self, ordered: &mut [T], edge: impl Fn(T) -> Edge, weights: &Weights) {
+        for run in ordered.chunk_by_mut(|&a, &b| edge_key(edge(a)) == edge_key(edge(b))) {
+            match run {
+                [_] => (),
+                // Colours that differ do so by more than what rounds to 0.
+                [first, ..] if edge_key(edge(*first)) == 0 => run.sort_unstable_by_key(|&at| edge(at)),
+                _ => self.sort_run(run, &edge, weights),
+            }
+        }
+    }
+
+    fn sort_run(&mut self, run: &mut [T], edge: impl Fn(T) -> Edge, weights: &Weights) {
+        self.places.clear();
+        self.things.clear();
+        self.places.extend(run.iter().zip(0..).map(|(&at, which)| {
+            let (weight, id) = weights.exact(edge_id(edge(at)));
+            (weight, id, which)
+        }));
+        self.things.extend_from_slice(run);
+        self.places.sort_unstable();
+        for (to, &(.., which)) in run.iter_mut().zip(&self.places) {
+            *to = self.things[which as usize];
+        }
     }
 }
 
@@ -151,7 +178,7 @@ fn sort_run(run: &mut [Edge], exact: &mut Vec<(u64, u32)>, weights: &Weights) {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::regions::edges::{key, new_id};
+    use crate::regions::edges::{edge, key, new_id};
     use crate::regions::smoothing::Colours;
     use crate::regions::tiles::Area;
 

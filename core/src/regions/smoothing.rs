@@ -18,14 +18,13 @@ const BAND: usize = 16;
 /// The smoothed colours of an image, each channel in `[0, 1]`.
 #[derive(Debug, Default)]
 pub(super) struct Colours {
-    /// `[3, height, width]`.
-    planes: Vec<f64>,
+    /// `[height, width, 3]`: what an edge's exact weight needs is in two places, not in six.
+    pixels: Vec<f64>,
     pub(super) width: usize,
     pub(super) height: usize,
     /// The colours of some rows and of as many around them as the kernel reaches.
     source: Vec<f64>,
     column: Vec<f64>,
-    line: Vec<f64>,
 }
 
 impl Colours {
@@ -33,7 +32,7 @@ impl Colours {
     pub(super) fn smooth(&mut self, rgb: &[u8], (width, height): (usize, usize), sigma: f64) {
         (self.width, self.height) = (width, height);
         let kernel = half_kernel(sigma);
-        resize(&mut self.planes, rgb.len());
+        resize(&mut self.pixels, rgb.len());
         let band = BAND.max(2 * kernel.len());
         for top in (0..height).step_by(band) {
             let rows = band.min(height - top);
@@ -57,29 +56,30 @@ impl Colours {
         let stride = CHANNELS * (self.width + 2 * (kernel.len() - 1));
         resize(&mut self.column, stride);
         convolve(&mut self.column, &self.source[from * stride..], stride, kernel);
-        resize(&mut self.line, CHANNELS * self.width);
-        convolve(&mut self.line, &self.column, CHANNELS, kernel);
-        let (red, rest) = self.planes.split_at_mut(self.width * self.height);
-        let (green, blue) = rest.split_at_mut(self.width * self.height);
-        let row = to * self.width..(to + 1) * self.width;
-        to_planes(&self.line, [&mut red[row.clone()], &mut green[row.clone()], &mut blue[row]]);
+        let row = CHANNELS * to * self.width..CHANNELS * (to + 1) * self.width;
+        convolve(&mut self.pixels[row], &self.column, CHANNELS, kernel);
     }
 
-    /// The channels of `count` pixels from (`x`, `y`) on.
-    pub(super) fn row(&self, x: usize, y: usize, count: usize) -> [&[f64]; CHANNELS] {
-        let first = y * self.width + x;
-        std::array::from_fn(|c| &self.planes[c * self.width * self.height + first..][..count])
+    /// The colours of `count` pixels from (`x`, `y`) on.
+    pub(super) fn row(&self, x: usize, y: usize, count: usize) -> &[f64] {
+        &self.pixels[CHANNELS * (y * self.width + x)..][..CHANNELS * count]
     }
 
+    #[inline]
     fn distance(&self, a: usize, b: usize) -> f64 {
-        let pixels = self.width * self.height;
-        let [r, g, b] = [0, 1, 2].map(|c| self.planes[c * pixels + b] - self.planes[c * pixels + a]);
+        let pixels = self.pixels.as_chunks::<CHANNELS>().0;
+        let (a, b) = (&pixels[a], &pixels[b]);
+        let (r, g, b) = (b[0] - a[0], b[1] - a[1], b[2] - a[2]);
         (r * r + g * g + b * b).sqrt()
     }
 
     /// Exact weights of the edges of an area.
     pub(super) fn weights(&self, area: Area) -> Weights<'_> {
         Weights { colours: self, area, steps: neighbour_steps(self.width) }
+    }
+
+    pub(super) fn weights_of_image(&self) -> Weights<'_> {
+        self.weights(Area { x: 0, y: 0, width: self.width, height: self.height })
     }
 }
 
@@ -93,6 +93,11 @@ pub(super) struct Weights<'a> {
 }
 
 impl Weights<'_> {
+    /// Those of the edges of the whole image.
+    pub(super) fn of_image(&self) -> Self {
+        self.colours.weights_of_image()
+    }
+
     /// The edge's number in the whole image.
     pub(super) fn in_image(&self, id: u32) -> u32 {
         id - start(id) + self.area.in_image(start(id), self.colours.width)
@@ -184,14 +189,6 @@ fn convolve(out: &mut [f64], from: &[f64], step: usize, kernel: &[f64]) {
     }
 }
 
-/// `[width, 3]` to `[3, width]`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx+avx2"))]
-fn to_planes(line: &[f64], [red, green, blue]: [&mut [f64]; 3]) {
-    for (((r, g), b), pixel) in red.iter_mut().zip(green).zip(blue).zip(line.as_chunks::<3>().0) {
-        (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -220,11 +217,11 @@ mod tests {
         assert_eq!(kernel.len(), 4);
         assert!((kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>() - 1.0).abs() < 1e-15);
         for y in 0..side {
-            let [red, green, _] = colours.row(0, y, side);
-            for x in 0..side {
+            let (pixels, _) = colours.row(0, y, side).as_chunks::<3>();
+            for (x, &[red, green, _]) in pixels.iter().enumerate() {
                 let tap = |at: usize, centre| kernel.get(at.abs_diff(centre)).copied().unwrap_or(0.0);
-                assert!((green[x] - tap(x, 7) * tap(y, 17)).abs() < 1e-16);
-                assert_eq!(red[x], 0.0);
+                assert!((green - tap(x, 7) * tap(y, 17)).abs() < 1e-16);
+                assert_eq!(red, 0.0);
             }
         }
     }

@@ -49,8 +49,78 @@ fn neighbours(x: usize, y: usize) -> impl Iterator<Item = (usize, usize)> {
     around.into_iter().map(move |(dx, dy)| (x.wrapping_add_signed(dx), y.wrapping_add_signed(dy)))
 }
 
-/// The tiles of an image, row by row.
-pub(super) fn tiles((width, height): (usize, usize), side: usize) -> impl Iterator<Item = Area> {
-    let tile = move |x, y| Area { x, y, width: side.min(width - x), height: side.min(height - y) };
-    (0..height).step_by(side).flat_map(move |y| (0..width).step_by(side).map(move |x| tile(x, y)))
+/// How an image is cut into tiles, tiles are put together to parts, those to larger parts, and so
+/// on to the image: what is undecided in a part is looked at again in one that still fits a cache,
+/// and what is left after that, in the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tiling {
+    /// Of a tile, in pixels.
+    pub(super) side: usize,
+    /// How many times as long the side of a part is as those it consists of. At least 2.
+    pub(super) factor: usize,
+}
+
+impl Tiling {
+    /// Side of the parts of a level, of which 0 are the tiles.
+    fn side(&self, level: usize) -> usize {
+        (0..level).fold(self.side, |side, _| side.saturating_mul(self.factor))
+    }
+
+    /// The level at which the image is one part.
+    pub(super) fn top(&self, (width, height): (usize, usize)) -> usize {
+        self.level_between((0, 0), (width - 1, height - 1))
+    }
+
+    /// The first level at which two pixels are of one part.
+    pub(super) fn level_between(&self, (x, y): (usize, usize), (x1, y1): (usize, usize)) -> usize {
+        let (mut side, mut level) = (self.side, 0);
+        while x / side != x1 / side || y / side != y1 / side {
+            side = side.saturating_mul(self.factor);
+            level += 1;
+        }
+        level
+    }
+
+    /// The parts of a level that an area consists of, row by row.
+    pub(super) fn parts(&self, area: Area, level: usize) -> impl Iterator<Item = Area> + use<> {
+        let side = self.side(level);
+        let (right, bottom) = (area.x + area.width, area.y + area.height);
+        let part = move |x, y| Area { x, y, width: side.min(right - x), height: side.min(bottom - y) };
+        let rows = (area.y..bottom).step_by(side);
+        rows.flat_map(move |y| (area.x..right).step_by(side).map(move |x| part(x, y)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Every level's parts cover the image once, and pixels share a part from the level on
+        /// that lies between them.
+        #[test]
+        fn parts_of_all_levels_cover_the_image(
+            (width, height) in (1..40usize, 1..40usize),
+            (side, factor) in (1..7usize, 2..5usize),
+            at in (0..1600usize, 0..1600usize),
+        ) {
+            let tiling = Tiling { side, factor };
+            let image = Area { x: 0, y: 0, width, height };
+            let pixel = |at: usize| (at % width, at / width % height);
+            let (a, b) = (pixel(at.0), pixel(at.1));
+            let top = tiling.top((width, height));
+            prop_assert_eq!(tiling.parts(image, top).collect::<Vec<_>>(), [image]);
+            for level in 0..top {
+                let inner = tiling.parts(image, level + 1).flat_map(|part| tiling.parts(part, level));
+                let parts: Vec<Area> = inner.collect();
+                prop_assert_eq!(parts.iter().map(|part| part.width * part.height).sum::<usize>(), width * height);
+                let of = |(x, y): (usize, usize)| parts.iter().filter(|part| part.holds(x, y)).collect::<Vec<_>>();
+                prop_assert_eq!(of(a).len(), 1);
+                prop_assert_eq!(of(a) == of(b), level >= tiling.level_between(a, b));
+            }
+        }
+    }
 }
