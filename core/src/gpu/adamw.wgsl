@@ -1,7 +1,8 @@
-// One AdamW step (decoupled weight decay) of one parameter, and its gradient sum cleared.
+// One AdamW step (decoupled weight decay) of one parameter, and its gradient sum cleared; four elements a
+// thread. What buffers have beyond the last element is 0 and stays so.
 
 struct Params {
-    len: u32,
+    fours: u32,
     beta1: f32,
     beta2: f32,
     one_minus_beta1: f32, // rounded once, from f64
@@ -20,10 +21,10 @@ struct Verdict {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> verdict: Verdict;
-@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
-@group(0) @binding(3) var<storage, read_write> mean: array<f32>;
-@group(0) @binding(4) var<storage, read_write> square: array<f32>;
-@group(0) @binding(5) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> mean: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> square: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> weight: array<vec4<f32>>;
 
 const WORKGROUP: u32 = 256u;
 
@@ -34,7 +35,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (group.y * groups.x + group.x) * WORKGROUP + lane;
-    if (i >= params.len) {
+    if (i >= params.fours) {
         return;
     }
     if (verdict.applied == 1u) {
@@ -45,5 +46,5 @@ fn main(
         square[i] = v;
         weight[i] = params.keep * weight[i] - params.step_size * m / (sqrt(v) * params.root_correction + params.eps);
     }
-    gradient[i] = 0.0;
+    gradient[i] = vec4<f32>();
 }

@@ -317,12 +317,13 @@ impl GpuDevice {
         scoped(&self.inner.device, &self.inner.reports, what, need, work).await
     }
 
-    /// A storage buffer of 4-byte elements, zeroed.
+    /// A storage buffer of 4-byte elements, zeroed, and some more up to a multiple of four: kernels may take
+    /// them in fours.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when it is over the device's limit.
     pub(crate) fn storage(&self, what: &str, elements: usize) -> Result<wgpu::Buffer> {
-        let size = 4 * elements.max(1) as u64;
+        let size = 4 * elements.max(1).next_multiple_of(4) as u64;
         self.check_size(what, size)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         Ok(self.gpu().create_buffer(&wgpu::BufferDescriptor {

@@ -50,10 +50,20 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
     let (c1, c2) = adamw.bias_corrections();
     let decay = if decays(shape) { adamw.weight_decay } else { 0.0 };
     let AdamW { lr, beta1, beta2, eps, .. } = *adamw;
-    let params =
-        fields![len, beta1, beta2, 1.0 - beta1, 1.0 - beta2, eps, lr / c1, 1.0 / c2.sqrt(), 1.0 - lr * decay];
+    let fours = len.div_ceil(4);
+    let params = fields![
+        fours,
+        beta1,
+        beta2,
+        1.0 - beta1,
+        1.0 - beta2,
+        eps,
+        lr / c1,
+        1.0 / c2.sqrt(),
+        1.0 - lr * decay
+    ];
     let bindings = [Slot::Input(0), Slot::Input(1), Slot::Input(2), Slot::Input(3), Slot::Output];
-    Dispatch::elements(&ADAMW, params, &bindings, len)
+    Dispatch::elements(&ADAMW, params, &bindings, fours)
 }
 
 /// One dispatch of each of the executor's own kernels, for the tests of the shaders.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::kernel::Slot::{Input, Output, Scratch};
-use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, fields, kernel};
+use super::kernel::{COLUMNS_A_GROUP, Dispatch, Kernel, Lowering, Scalar, Slot, fields, kernel};
 use super::reduce::{ROWS_A_CHUNK, SumAxis};
 use super::{Op, ShapeProblem, Uses, Vjp, arity, ensure, numel, rows_of};
 use crate::cpu::math::Real;
@@ -78,12 +78,7 @@ impl Op for LayerNorm {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (rows, cols) = rows_of(&io.output);
         let bindings = [Input(0), Input(1), Input(2), Output];
-        let params = fields![rows, cols, self.eps];
-        vec![if io.machine.is_processor() {
-            Dispatch::new(&LAYER_NORM_DIRECT, params, &bindings, rows.div_ceil(DIRECT_ROWS_A_GROUP))
-        } else {
-            Dispatch::new(&LAYER_NORM, params, &bindings, rows)
-        }]
+        vec![by_rows(io, [&LAYER_NORM, &LAYER_NORM_DIRECT], fields![rows, cols, self.eps], &bindings)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -153,7 +148,8 @@ impl Op for LayerNormGradInput {
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let (rows, cols) = rows_of(&io.output);
         let bindings = [Input(0), Input(1), Input(2), Output];
-        vec![Dispatch::new(&LAYER_NORM_GRAD_INPUT, fields![rows, cols, self.eps], &bindings, rows)]
+        let kernels = [&LAYER_NORM_GRAD_INPUT, &LAYER_NORM_GRAD_INPUT_DIRECT];
+        vec![by_rows(io, kernels, fields![rows, cols, self.eps], &bindings)]
     }
 
     fn flops(&self, _: Shapes, output: &[usize]) -> u64 {
@@ -223,8 +219,9 @@ impl Op for LayerNormGradGamma {
         let sums = if chunks == 1 { Output } else { Scratch(1, chunks * cols) };
         let groups = (chunks * cols).div_ceil(COLUMNS_A_GROUP);
         let params = fields![rows, cols, ROWS_A_CHUNK, chunks];
+        let kernels = [&LAYER_NORM_STATS, &LAYER_NORM_STATS_DIRECT];
         let mut all = vec![
-            Dispatch::new(&LAYER_NORM_STATS, fields![rows, cols, self.eps], &[Input(0), stats], rows),
+            by_rows(io, kernels, fields![rows, cols, self.eps], &[Input(0), stats]),
             Dispatch::new(&LAYER_NORM_GRAD_GAMMA, params, &[Input(0), Input(1), stats, sums], groups),
         ];
         if chunks > 1 {
@@ -245,11 +242,26 @@ fn gamma_block<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
     sum
 }
 
-/// Rows of a workgroup of `layer_norm_direct.wgsl`.
+/// One of two kernels over rows of the first input: that with a workgroup a row, or, on
+/// the processor, that with a thread a row.
+fn by_rows(
+    io: &Lowering, [kernel, direct]: [&'static Kernel; 2], params: Vec<Scalar>, bindings: &[Slot],
+) -> Dispatch {
+    let (rows, _) = rows_of(&io.inputs[0]);
+    if io.machine.is_processor() {
+        Dispatch::new(direct, params, bindings, rows.div_ceil(DIRECT_ROWS_A_GROUP))
+    } else {
+        Dispatch::new(kernel, params, bindings, rows)
+    }
+}
+
+/// Rows of a workgroup of the kernels with a thread a row.
 const DIRECT_ROWS_A_GROUP: usize = 16;
 
 pub(super) static LAYER_NORM: Kernel = kernel!("layer_norm");
 pub(super) static LAYER_NORM_DIRECT: Kernel = kernel!("layer_norm_direct");
 pub(super) static LAYER_NORM_GRAD_INPUT: Kernel = kernel!("layer_norm_grad_input");
+pub(super) static LAYER_NORM_GRAD_INPUT_DIRECT: Kernel = kernel!("layer_norm_grad_input_direct");
 pub(super) static LAYER_NORM_STATS: Kernel = kernel!("layer_norm_stats");
+pub(super) static LAYER_NORM_STATS_DIRECT: Kernel = kernel!("layer_norm_stats_direct");
 pub(super) static LAYER_NORM_GRAD_GAMMA: Kernel = kernel!("layer_norm_grad_gamma");
