@@ -112,10 +112,12 @@ def contest(run, what, precision, players, runs):
             for player in started.values():
                 player.stop()
     whole = [turn for turn in zip(*times.values()) if None not in turn]
-    for name, column in zip(times, zip(*whole)):
-        ratio = median(theirs / ours for ours, theirs in zip((turn[0] for turn in whole), column))
-        run.note(contest=what, precision=precision, player=name, seconds=median(column), ratio=ratio,
-                 rounds=len(whole), goal=GOALS.get((what, precision, name)))
+    columns = dict(zip(times, zip(*whole)))
+    for name, column in columns.items():
+        ratios = [theirs / ours for ours, theirs in zip(columns.get("ours", ()), column)]
+        run.note(contest=what, precision=precision, player=name, seconds=median(column),
+                 ratio=median(ratios) if ratios else None, rounds=len(whole),
+                 goal=GOALS.get((what, precision, name)))
 
 
 def summary(results):
@@ -125,7 +127,7 @@ def summary(results):
     for r in (r for r in results if "contest" in r):
         measured = "seconds" in r
         ms = f"{1e3 * r['seconds']:.3f}" if measured else r["outcome"]
-        ratio, goal = (f"{r['ratio']:.2f}" if measured else "", r.get("goal") or "")
+        ratio, goal = (f"{r['ratio']:.2f}" if r.get("ratio") else "", r.get("goal") or "")
         lines.append(f"| {r['contest']} | {r['precision']} | {r.get('player', '')} | {ms} | {ratio} | {goal} |")
     return "\n".join(lines) + "\n"
 
@@ -141,6 +143,7 @@ def main():
     parser.add_argument("--out", default="target/hardware/results")
     parser.add_argument("--device", default="gpu", help="what rmae --device takes")
     parser.add_argument("--python", default=sys.executable, help="one that can import torch")
+    parser.add_argument("--peer", help="PyTorch's device [default: cuda, where it has that]")
     parser.add_argument("--minutes", type=float, default=9.5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=4096)
@@ -150,8 +153,8 @@ def main():
     run, programs = Run(args), Path(args.programs).resolve()
     rmae = [str(programs / "rmae"), "--device", args.device]
     fixtures = sorted(str(path) for path in (ROOT / "tests/fixtures/golden").glob("*.safetensors"))
-    peer = "cuda" if cuda(args.python) else None
-    run.note(step="torch with CUDA", outcome="there" if peer else "not there: ours alone")
+    peer = args.peer or ("cuda" if cuda(args.python) else None)
+    run.note(step="torch", outcome=f"on {peer}" if peer else "without CUDA: ours alone")
     run.step("devices", [*rmae, "devices"], 60)
     run.step("verify-f32", [*rmae, "verify", *fixtures], 60)
     run.step("verify-mixed", [*rmae, "verify", "--precision", "mixed", *fixtures], 60)
