@@ -3,7 +3,7 @@
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
 use super::params::{GpuParams, problem};
 use super::plan::push_uniform;
-use super::program::dispatch;
+use super::program::{Part, dispatch};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Source};
 use crate::ops::elementwise::SCALE;
@@ -74,21 +74,24 @@ impl Copies {
 
 impl GpuParams {
     /// The copy of a weight in f16.
-    pub(super) fn half(&self, name: &str) -> Result<&wgpu::Buffer> {
+    pub(super) fn half(&self, name: &str) -> Result<Part<'_>> {
         self.weights
             .get(name)
-            .and_then(|w| w.half.as_ref())
+            .and_then(|w| w.half.as_ref().map(Part::from))
             .ok_or_else(|| problem(name, "has no copy in f16"))
     }
 
     /// Makes copies of these weights, where there are none yet.
     pub(super) fn make_halves<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<()> {
         for name in names {
-            let Some(weight) = self.weights.get_mut(name).filter(|w| w.half.is_none()) else { continue };
+            let Some(weight) = self.weights.get(name).filter(|w| w.half.is_none()) else { continue };
             let len = weight.len();
             let copy = self.device.storage(name, len.div_ceil(2))?;
-            self.copies.casts.push(cast(&self.device, len, &weight.value, &copy));
-            weight.half = Some(copy);
+            let cast = cast(&self.device, len, self.weight(name)?, Part::from(&copy));
+            self.copies.casts.push(cast);
+            if let Some(weight) = self.weights.get_mut(name) {
+                weight.half = Some(copy);
+            }
             self.copies.stale = true;
         }
         Ok(())
@@ -111,7 +114,7 @@ impl GpuParams {
 }
 
 fn cast(
-    device: &GpuDevice, len: usize, from: &wgpu::Buffer, to: &wgpu::Buffer,
+    device: &GpuDevice, len: usize, from: Part<'_>, to: Part<'_>,
 ) -> (Pipeline, wgpu::BindGroup, [u32; 3]) {
     // The kernel of `Scale`, which reads f32 here and writes f16.
     let (params, bindings) = (fields![len, 1.0], [Slot::Input(0), Slot::Output]);

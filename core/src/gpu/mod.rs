@@ -4,6 +4,7 @@
 //! graph into a [`GpuProgram`] once: buffers by liveness, bind groups, a list of dispatches; every
 //! run replays that list. [`GpuParams`] holds weights, gradient sums and AdamW's state.
 
+mod arena;
 mod bench;
 mod device;
 mod errors;

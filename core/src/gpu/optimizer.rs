@@ -1,8 +1,10 @@
 //! AdamW with clipping by the norm of all gradients, entirely on the device.
 
+use super::arena::{Kind, Place, Run};
 use super::device::{GpuDevice, Pipeline, UNIFORM_RANGE};
-use super::params::{GpuParams, Moments, Weight};
+use super::params::GpuParams;
 use super::plan::{ACCUMULATE, push_uniform};
+use super::program::Part;
 use crate::error::Result;
 use crate::ops::kernel::{Dispatch, Halves, Kernel, Slot, fields, kernel};
 use crate::optim::{AdamW, StepReport, decays};
@@ -17,20 +19,22 @@ const SPAN: usize = 4096;
 /// The buffers and bind groups of a step for one set of weights.
 #[derive(Debug)]
 pub(super) struct Optimizer {
-    /// The weights that the step updates.
-    names: Vec<String>,
+    /// What the step updates.
+    runs: Vec<Run>,
     uniforms: wgpu::Buffer,
     verdict: wgpu::Buffer,
     /// Pipelines and bindings, in the order of [`dispatches`].
     steps: Vec<(Pipeline, wgpu::BindGroup)>,
 }
 
-/// What a step computes, for weights of these shapes: sums of squares, the verdict, the updates.
-fn dispatches(adamw: &AdamW, shapes: &[&[usize]]) -> Vec<Dispatch> {
-    let lens: Vec<usize> = shapes.iter().map(|s| s.iter().product()).collect();
+/// Elements of weights that are updated together, and whether they decay.
+type Updated = (usize, bool);
+
+/// What a step computes: sums of squares, the verdict, the updates.
+fn dispatches(adamw: &AdamW, updated: &[Updated]) -> Vec<Dispatch> {
     let mut all = vec![];
     let mut partials = 0;
-    for &len in &lens {
+    for &(len, _) in updated {
         let groups = len.div_ceil(SPAN);
         all.push(Dispatch::new(
             &SUM_SQUARES,
@@ -42,13 +46,13 @@ fn dispatches(adamw: &AdamW, shapes: &[&[usize]]) -> Vec<Dispatch> {
     }
     let clip = fields![partials, adamw.grad_scale, adamw.clip_norm.unwrap_or(0.0)];
     all.push(Dispatch::new(&CLIP_FACTOR, clip, &[Slot::Input(0), Slot::Output], 1));
-    all.extend(shapes.iter().zip(&lens).map(|(shape, &len)| update(adamw, shape, len)));
+    all.extend(updated.iter().map(|&(len, decays)| update(adamw, len, decays)));
     all
 }
 
-fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
+fn update(adamw: &AdamW, len: usize, decays: bool) -> Dispatch {
     let (c1, c2) = adamw.bias_corrections();
-    let decay = if decays(shape) { adamw.weight_decay } else { 0.0 };
+    let decay = if decays { adamw.weight_decay } else { 0.0 };
     let AdamW { lr, beta1, beta2, eps, .. } = *adamw;
     let fours = len.div_ceil(4);
     let params = fields![
@@ -70,7 +74,7 @@ fn update(adamw: &AdamW, shape: &[usize], len: usize) -> Dispatch {
 #[doc(hidden)]
 #[must_use]
 pub fn sample_dispatches() -> Vec<Dispatch> {
-    let mut all = dispatches(&AdamW::default(), &[&[3, 5]]);
+    let mut all = dispatches(&AdamW::default(), &[(15, true)]);
     all.push(Dispatch::elements(&ACCUMULATE, fields![7usize], &[Slot::Input(0), Slot::Output], 7));
     all
 }
@@ -84,7 +88,7 @@ impl GpuParams {
         let collected = self.weights.values().filter(|w| w.collected);
         let need = collected.map(|w| 8 * w.len() as u64).sum();
         let verdict = device.scoped("AdamW's moments", need, || self.submit_step(adamw)).await?;
-        let bytes = device.read_buffers(&[(&verdict, VERDICT_BYTES)]).await?;
+        let bytes = device.read_buffers(&[((&verdict).into(), VERDICT_BYTES)]).await?;
         let words: Vec<u32> =
             bytes[0].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let applied = words[2] == 1;
@@ -95,35 +99,28 @@ impl GpuParams {
     }
 
     fn submit_step(&mut self, adamw: &AdamW) -> Result<wgpu::Buffer> {
-        let names: Vec<String> =
-            self.weights.iter().filter(|(_, w)| w.collected).map(|(n, _)| n.clone()).collect();
-        self.make_moments(&names)?;
-        let shapes: Vec<&[usize]> = names.iter().map(|n| self.weights[n].shape.as_slice()).collect();
-        let work = dispatches(adamw, &shapes);
-        if self.optimizer.as_ref().is_none_or(|o| o.names != names) {
-            let weights: Vec<&Weight> = names.iter().map(|n| &self.weights[n]).collect();
-            let made = Optimizer::new(&self.device, names.clone(), &weights, &work)?;
-            self.optimizer = Some(made);
+        self.make_moments()?;
+        let collected = self.weights.values().filter(|weight| weight.collected);
+        let runs = Place::runs(collected.map(|weight| (weight.place, decays(&weight.shape))).collect());
+        let updated: Vec<Updated> = runs.iter().map(|run| (run.len(), run.decays)).collect();
+        let work = dispatches(adamw, &updated);
+        if self.optimizer.as_ref().is_none_or(|optimizer| optimizer.runs != runs) {
+            self.optimizer = Some(Optimizer::new(self, runs, &work)?);
         }
-        for name in &names {
-            if let Some(weight) = self.weights.get_mut(name) {
-                weight.collected = false;
-            }
-        }
+        self.weights.values_mut().for_each(|weight| weight.collected = false);
         let Some(optimizer) = &self.optimizer else { return self.device.storage("verdict", 4) };
         optimizer.submit(&self.device, &work);
         self.copies.outdate();
         Ok(optimizer.verdict.clone())
     }
 
-    fn make_moments(&mut self, names: &[String]) -> Result<()> {
-        for name in names {
-            let Some(weight) = self.weights.get_mut(name).filter(|w| w.moments.is_none()) else {
-                continue;
-            };
-            let len = weight.len();
-            let (mean, square) = (self.device.storage(name, len)?, self.device.storage(name, len)?);
-            weight.moments = Some(Moments { mean, square });
+    /// Moments of 0 for weights with gradients that have none.
+    fn make_moments(&mut self) -> Result<()> {
+        for (name, weight) in self.weights.iter_mut().filter(|(_, w)| w.collected && !w.has_moments) {
+            let arena = &mut self.arenas[weight.place.arena];
+            arena.make(&self.device, Kind::Mean, name)?;
+            arena.make(&self.device, Kind::Square, name)?;
+            weight.has_moments = true;
             self.optimizer = None;
         }
         Ok(())
@@ -134,26 +131,30 @@ impl GpuParams {
 const VERDICT_BYTES: u64 = 12;
 
 impl Optimizer {
-    fn new(device: &GpuDevice, names: Vec<String>, weights: &[&Weight], work: &[Dispatch]) -> Result<Self> {
-        let count: usize = weights.iter().map(|w| w.len().div_ceil(SPAN)).sum();
+    fn new(params: &GpuParams, runs: Vec<Run>, work: &[Dispatch]) -> Result<Self> {
+        let device = &params.device;
+        let count: usize = runs.iter().map(|run| run.len().div_ceil(SPAN)).sum();
         let partials = device.storage("sums of squares", count)?;
         let verdict = device.storage("verdict", 4)?;
         let uniforms = device.uniforms(work.len());
-        let mut bindings: Vec<Vec<&wgpu::Buffer>> = vec![];
-        bindings.extend(weights.iter().filter_map(|w| Some(vec![w.gradient.as_ref()?, &partials])));
-        bindings.push(vec![&partials, &verdict]);
-        bindings.extend(weights.iter().filter_map(|w| {
-            let moments = w.moments.as_ref()?;
-            Some(vec![&verdict, w.gradient.as_ref()?, &moments.mean, &moments.square, &w.value])
+        let part = |run: &Run, kind| params.arenas[run.arena()].part(kind, run.place);
+        let mut bindings: Vec<Vec<Part>> = vec![];
+        bindings
+            .extend(runs.iter().filter_map(|run| Some(vec![part(run, Kind::Gradient)?, (&partials).into()])));
+        bindings.push(vec![(&partials).into(), (&verdict).into()]);
+        bindings.extend(runs.iter().filter_map(|run| {
+            let of_run = [Kind::Gradient, Kind::Mean, Kind::Square, Kind::Value].map(|kind| part(run, kind));
+            let of_run = of_run.into_iter().collect::<Option<Vec<_>>>()?;
+            Some([vec![(&verdict).into()], of_run].concat())
         }));
-        let bind = |(i, (dispatch, buffers)): (usize, (&Dispatch, &Vec<&wgpu::Buffer>))| {
+        let bind = |(i, (dispatch, buffers)): (usize, (&Dispatch, &Vec<Part>))| {
             let pipeline = device.pipeline(dispatch, Halves::default());
             let bytes = 4 * dispatch.params.len() as u64;
             let group = device.bind_group(&pipeline.layout, (&uniforms, i as u64, bytes), buffers);
             (pipeline, group)
         };
         let steps = work.iter().zip(&bindings).enumerate().map(bind).collect();
-        Ok(Self { names, uniforms, verdict, steps })
+        Ok(Self { runs, uniforms, verdict, steps })
     }
 
     fn submit(&self, device: &GpuDevice, work: &[Dispatch]) {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::arena::{Arena, Kind, Place, lay_out};
 use super::device::GpuDevice;
 use super::halves::Copies;
 use super::optimizer::Optimizer;
+use super::program::Part;
 use super::readback::reals;
 use crate::error::{Error, Result};
 use crate::exec::Tensors;
@@ -19,6 +21,8 @@ pub struct GpuParams {
     /// Tells parameter sets apart: programs keep bind groups for the last one.
     id: u64,
     pub(super) weights: BTreeMap<String, Weight>,
+    /// Where their values, gradient sums and moments are.
+    pub(super) arenas: Vec<Arena>,
     pub(super) optimizer: Option<Optimizer>,
     pub(super) copies: Copies,
     /// With mixed precision: the factor on all gradients.
@@ -29,21 +33,13 @@ pub struct GpuParams {
 #[derive(Debug)]
 pub(super) struct Weight {
     pub(super) shape: Vec<usize>,
-    pub(super) value: wgpu::Buffer,
+    pub(super) place: Place,
     /// Its copy in f16, for programs of mixed precision.
     pub(super) half: Option<wgpu::Buffer>,
-    /// Zero wherever nothing was collected since the last step.
-    pub(super) gradient: Option<wgpu::Buffer>,
     /// Whether a run added to the gradient since the last step.
     pub(super) collected: bool,
-    pub(super) moments: Option<Moments>,
-}
-
-/// AdamW's running means.
-#[derive(Debug)]
-pub(super) struct Moments {
-    pub(super) mean: wgpu::Buffer,
-    pub(super) square: wgpu::Buffer,
+    /// Whether there are AdamW's running means of it.
+    pub(super) has_moments: bool,
 }
 
 impl Weight {
@@ -60,28 +56,21 @@ impl GpuDevice {
     pub(crate) async fn params(&self, weights: &Tensors) -> Result<GpuParams> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let need = weights.values().map(|t| 4 * t.len() as u64).sum();
-        let upload =
-            || weights.iter().map(|(name, tensor)| self.upload_weight(name, tensor)).collect::<Result<_>>();
-        let weights = self.scoped("weights", need, upload).await?;
+        let (arenas, places) = lay_out(weights);
+        let weight = |(name, place): (String, Place)| {
+            let shape = weights[&name].shape().to_vec();
+            (name, Weight { shape, place, half: None, collected: false, has_moments: false })
+        };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let loss_scale = self.is_mixed().then(LossScale::default);
         let (optimizer, copies) = Default::default();
-        Ok(GpuParams { device: self.clone(), id, weights, optimizer, copies, loss_scale })
-    }
-
-    fn upload_weight(&self, name: &str, tensor: &HostTensor) -> Result<(String, Weight)> {
-        let value = self.upload(name, tensor)?;
-        let shape = tensor.shape().to_vec();
-        Ok((
-            name.into(),
-            Weight { shape, value, half: None, gradient: None, collected: false, moments: None },
-        ))
-    }
-
-    fn upload(&self, name: &str, tensor: &HostTensor) -> Result<wgpu::Buffer> {
-        let buffer = self.storage(name, tensor.len())?;
-        self.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&tensor.to_f32()));
-        Ok(buffer)
+        let own = places.into_iter().map(weight).collect();
+        let mut params =
+            GpuParams { device: self.clone(), id, weights: own, arenas, optimizer, copies, loss_scale };
+        let upload =
+            || weights.iter().try_for_each(|(name, tensor)| params.upload(name, Kind::Value, tensor));
+        self.scoped("weights", need, upload).await?;
+        Ok(params)
     }
 }
 
@@ -114,12 +103,31 @@ impl GpuParams {
         self.weights.get(name).ok_or_else(|| problem(name, "this weight is missing"))
     }
 
-    pub(super) fn weight(&self, name: &str) -> Result<&wgpu::Buffer> {
-        Ok(&self.get(name)?.value)
+    /// Writes to what belongs to a weight.
+    fn upload(&mut self, name: &str, kind: Kind, tensor: &HostTensor) -> Result<()> {
+        self.make(name, kind)?;
+        let Some(part) = self.part(self.get(name)?, kind) else { return Ok(()) };
+        let bytes = tensor.to_f32();
+        self.device.queue().write_buffer(part.buffer, part.offset, bytemuck::cast_slice(&bytes));
+        Ok(())
     }
 
-    pub(super) fn gradient(&self, name: &str) -> Result<&wgpu::Buffer> {
-        self.get(name)?.gradient.as_ref().ok_or_else(|| problem(name, "has no gradient sum"))
+    /// Makes the buffer for what belongs to a weight if there is none.
+    pub(super) fn make(&mut self, name: &str, kind: Kind) -> Result<()> {
+        let arena = self.get(name)?.place.arena;
+        self.arenas[arena].make(&self.device, kind, name)
+    }
+
+    pub(super) fn part(&self, weight: &Weight, kind: Kind) -> Option<Part<'_>> {
+        self.arenas[weight.place.arena].part(kind, weight.place)
+    }
+
+    pub(super) fn weight(&self, name: &str) -> Result<Part<'_>> {
+        self.part(self.get(name)?, Kind::Value).ok_or_else(|| problem(name, "has no value"))
+    }
+
+    pub(super) fn gradient(&self, name: &str) -> Result<Part<'_>> {
+        self.part(self.get(name)?, Kind::Gradient).ok_or_else(|| problem(name, "has no gradient sum"))
     }
 
     /// Whether nothing was added to the gradient sums of these weights since the last step.
@@ -129,21 +137,21 @@ impl GpuParams {
 
     /// Makes the gradient sum of a weight if there is none, and notes that a run adds to it.
     pub(super) fn collect_gradient(&mut self, name: &str) -> Result<()> {
-        let weight = self.weights.get_mut(name).ok_or_else(|| problem(name, "this weight is missing"))?;
-        if weight.gradient.is_none() {
-            weight.gradient = Some(self.device.storage(name, weight.len())?);
+        self.make(name, Kind::Gradient)?;
+        if let Some(weight) = self.weights.get_mut(name) {
+            weight.collected = true;
         }
-        weight.collected = true;
         Ok(())
     }
 
     pub(crate) async fn weights(&self) -> Result<Tensors> {
-        self.read(self.weights.iter().map(|(name, w)| (name.clone(), w, &w.value)).collect()).await
+        let all = self.weights.iter().map(|(name, weight)| (name.clone(), weight, Kind::Value));
+        self.read(all.collect()).await
     }
 
     pub(crate) async fn gradients(&self) -> Result<Tensors> {
         let collected = self.weights.iter().filter(|(_, w)| w.collected);
-        let found = collected.filter_map(|(name, w)| Some((name.clone(), w, w.gradient.as_ref()?)));
+        let found = collected.map(|(name, weight)| (name.clone(), weight, Kind::Gradient));
         let mut sums = self.read(found.collect()).await?;
         if let Some(LossScale { factor, .. }) = self.loss_scale {
             for sum in sums.values_mut() {
@@ -166,17 +174,17 @@ impl GpuParams {
 
     pub(crate) async fn optimizer_state(&self) -> Result<Tensors> {
         let mut found = vec![];
-        for (name, weight) in &self.weights {
-            if let Some(moments) = &weight.moments {
-                found.push((format!("exp_avg.{name}"), weight, &moments.mean));
-                found.push((format!("exp_avg_sq.{name}"), weight, &moments.square));
-            }
+        for (name, weight) in self.weights.iter().filter(|(_, weight)| weight.has_moments) {
+            found.push((format!("exp_avg.{name}"), weight, Kind::Mean));
+            found.push((format!("exp_avg_sq.{name}"), weight, Kind::Square));
         }
         self.read(found).await
     }
 
-    async fn read(&self, found: Vec<(String, &Weight, &wgpu::Buffer)>) -> Result<Tensors> {
-        let sources: Vec<_> = found.iter().map(|&(_, weight, buffer)| (buffer, weight.bytes())).collect();
+    async fn read(&self, found: Vec<(String, &Weight, Kind)>) -> Result<Tensors> {
+        let source =
+            |(_, weight, kind): &(String, &Weight, Kind)| Some((self.part(weight, *kind)?, weight.bytes()));
+        let sources: Vec<_> = found.iter().filter_map(source).collect();
         let bytes = self.device.read_buffers(&sources).await?;
         let tensors = found.into_iter().zip(bytes);
         tensors.map(|((name, w, _), bytes)| Ok((name, HostTensor::f32(&w.shape, reals(&bytes))?))).collect()
@@ -197,20 +205,26 @@ impl GpuParams {
             let square = state.get(&square_key).ok_or_else(|| problem(&square_key, "is missing"))?;
             check_shape(key, mean, shape)?;
             check_shape(&square_key, square, shape)?;
-            let buffers = Moments {
-                mean: self.device.upload(key, mean)?,
-                square: self.device.upload(&square_key, square)?,
-            };
-            moments.push((name, buffers));
+            moments.push((name, mean, square));
         }
-        self.weights.values_mut().for_each(|w| w.moments = None);
-        for (name, buffers) in moments {
+        self.forget_moments();
+        for (name, mean, square) in moments {
+            self.upload(name, Kind::Mean, mean)?;
+            self.upload(name, Kind::Square, square)?;
             if let Some(weight) = self.weights.get_mut(name) {
-                weight.moments = Some(buffers);
+                weight.has_moments = true;
             }
         }
-        self.optimizer = None;
         Ok(())
+    }
+
+    fn forget_moments(&mut self) {
+        self.optimizer = None;
+        self.weights.values_mut().for_each(|weight| weight.has_moments = false);
+        for arena in &mut self.arenas {
+            arena.drop(Kind::Mean);
+            arena.drop(Kind::Square);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Profiler {
     /// Adds the run that was submitted to the profile.
     pub(crate) async fn note(&mut self, device: &GpuDevice, steps: &[Step]) -> Result<()> {
         let submissions = std::mem::take(&mut self.submissions);
-        let sources: Vec<_> = submissions.iter().map(|(_, buffer)| (buffer, buffer.size())).collect();
+        let sources: Vec<_> = submissions.iter().map(|(_, buffer)| (buffer.into(), buffer.size())).collect();
         let stamps = device.read_buffers(&sources).await?;
         for ((first, _), bytes) in submissions.iter().zip(&stamps) {
             for (step, pair) in steps[*first..].iter().zip(bytes.chunks_exact(2 * STAMP_BYTES as usize)) {

@@ -34,6 +34,22 @@ pub struct GpuProgram {
     recording: Duration,
 }
 
+/// A part of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) buffer: &'a wgpu::Buffer,
+    /// Where it begins, in bytes.
+    pub(crate) offset: u64,
+    /// Its length; to the buffer's end where it is none.
+    pub(crate) bytes: Option<u64>,
+}
+
+impl<'a> From<&'a wgpu::Buffer> for Part<'a> {
+    fn from(buffer: &'a wgpu::Buffer) -> Self {
+        Self { buffer, offset: 0, bytes: None }
+    }
+}
+
 /// Work in one submission: well below a second on a slow GPU, so that no watchdog bites.
 const SUBMISSION_FLOPS: u64 = 20_000_000_000;
 pub(crate) const SUBMISSION_STEPS: usize = 256;
@@ -139,7 +155,7 @@ impl GpuProgram {
             return Ok(profiler.profile.values().map(|time| time.seconds).sum());
         }
         // Reading one number waits for the end, in a browser as well.
-        let waited: Vec<_> = self.slots.first().map(|buffer| (buffer, 4)).into_iter().collect();
+        let waited: Vec<_> = self.slots.first().map(|buffer| (Part::from(buffer), 4)).into_iter().collect();
         device.read_buffers(&waited).await?;
         Ok(start.elapsed().as_secs_f64())
     }
@@ -221,12 +237,12 @@ impl GpuProgram {
         ))
     }
 
-    fn buffer<'a>(&'a self, place: Place, params: &'a GpuParams) -> Result<&'a wgpu::Buffer> {
+    fn buffer<'a>(&'a self, place: Place, params: &'a GpuParams) -> Result<Part<'a>> {
         let lost = || Error::Validation(format!("no buffer for {place:?}"));
         match place {
-            Place::Slot(i) => self.slots.get(i).ok_or_else(lost),
-            Place::Scratch(i) => self.scratch.get(i).ok_or_else(lost),
-            Place::Input(i) => self.inputs.get(i).ok_or_else(lost),
+            Place::Slot(i) => self.slots.get(i).map(Part::from).ok_or_else(lost),
+            Place::Scratch(i) => self.scratch.get(i).map(Part::from).ok_or_else(lost),
+            Place::Input(i) => self.inputs.get(i).map(Part::from).ok_or_else(lost),
             Place::Param(i) => params.weight(&self.plan.params[i].name),
             Place::HalfParam(i) => params.half(&self.plan.params[i].name),
             Place::GradientSum(i) => params.gradient(&self.plan.params[i].name),
@@ -265,16 +281,18 @@ impl GpuDevice {
     /// Binds a range of uniforms (buffer, number, bytes) and storage buffers in order.
     pub(crate) fn bind_group(
         &self, layout: &wgpu::BindGroupLayout, (uniforms, range, bytes): (&wgpu::Buffer, u64, u64),
-        buffers: &[&wgpu::Buffer],
+        parts: &[Part<'_>],
     ) -> wgpu::BindGroup {
         // Uniform structs are padded to 16 bytes in some shading languages.
         let size = wgpu::BufferSize::new(bytes.next_multiple_of(16));
         let binding = wgpu::BufferBinding { buffer: uniforms, offset: range * UNIFORM_RANGE, size };
         let mut entries =
             vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(binding) }];
-        for (i, buffer) in buffers.iter().enumerate() {
-            entries
-                .push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer.as_entire_binding() });
+        for (binding, part) in (1..).zip(parts) {
+            let &Part { buffer, offset, bytes } = part;
+            let size = bytes.and_then(wgpu::BufferSize::new);
+            let range = wgpu::BufferBinding { buffer, offset, size };
+            entries.push(wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) });
         }
         self.gpu().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }

@@ -3,6 +3,7 @@
 use futures_channel::oneshot;
 
 use super::device::GpuDevice;
+use super::program::Part;
 use crate::error::{Error, Result};
 
 /// Bytes in flight at a time when much is read back.
@@ -15,8 +16,8 @@ struct Arriving {
 }
 
 impl GpuDevice {
-    /// The first `bytes` of each buffer (a multiple of 4), in order.
-    pub(crate) async fn read_buffers(&self, sources: &[(&wgpu::Buffer, u64)]) -> Result<Vec<Vec<u8>>> {
+    /// The first `bytes` of each part of a buffer (a multiple of 4), in order.
+    pub(crate) async fn read_buffers(&self, sources: &[(Part<'_>, u64)]) -> Result<Vec<Vec<u8>>> {
         let mut results = Vec::with_capacity(sources.len());
         let mut rest = sources;
         while !rest.is_empty() {
@@ -31,11 +32,11 @@ impl GpuDevice {
         Ok(results)
     }
 
-    fn send(&self, batch: &[(&wgpu::Buffer, u64)]) -> Vec<Arriving> {
+    fn send(&self, batch: &[(Part<'_>, u64)]) -> Vec<Arriving> {
         let mut encoder = self.gpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let staging: Vec<wgpu::Buffer> = batch.iter().map(|&(_, bytes)| self.staging_buffer(bytes)).collect();
         for (&(source, bytes), staging) in batch.iter().zip(&staging) {
-            encoder.copy_buffer_to_buffer(source, 0, staging, 0, bytes);
+            encoder.copy_buffer_to_buffer(source.buffer, source.offset, staging, 0, bytes);
         }
         self.queue().submit([encoder.finish()]);
         staging.into_iter().map(map).collect()
@@ -72,7 +73,7 @@ impl GpuDevice {
 }
 
 /// How many of the sources, at least one, are read together.
-fn batch_len(sources: &[(&wgpu::Buffer, u64)]) -> usize {
+fn batch_len(sources: &[(Part<'_>, u64)]) -> usize {
     let mut total = 0;
     let fits = sources.iter().take_while(|&&(_, bytes)| {
         total += bytes;
