@@ -9,6 +9,7 @@ use rmae_core::config::ModelConfig;
 use rmae_core::exec::{Device, Precision};
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
 use rmae_core::model::init_params;
+use rmae_core::ops::kernel::Machine;
 use rmae_core::prompt::{
     BoxPrompt, Click, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView,
 };
@@ -86,7 +87,19 @@ async fn the_cpu_executor_runs_the_model() {
 /// The test browser is started with a WebGPU adapter, so that its absence is a failure here.
 #[wasm_bindgen_test]
 async fn webgpu_agrees_with_the_cpu() {
+    agrees(GpuDevice::new(&AdapterChoice::Any).await.unwrap()).await;
+}
+
+/// The kernels that visitors' GPUs get, which the adapter here, computing on the processor, would not.
+#[wasm_bindgen_test]
+async fn webgpu_agrees_with_the_cpu_by_the_kernels_for_hardware() {
     let gpu = GpuDevice::new(&AdapterChoice::Any).await.unwrap();
+    assert_ne!(gpu.report().machine(), Machine::Gpu, "tested above");
+    gpu.use_kernels_for(Machine::Gpu);
+    agrees(gpu).await;
+}
+
+async fn agrees(gpu: GpuDevice) {
     let (cpu, gpu) = (results(&Device::cpu(Precision::F32)).await, results(&Device::Gpu(gpu)).await);
     let (latent, logits) = (gpu.latent.relative_error(&cpu.latent), gpu.logits.relative_error(&cpu.logits));
     let other = gpu.masks.iter().zip(&cpu.masks).filter(|(a, b)| a != b).count();
