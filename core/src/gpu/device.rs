@@ -1,8 +1,9 @@
 //! Adapters, and a device with its compiled pipelines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errors::{ADVICE, Reports, scoped};
 use super::tier::Tier;
@@ -356,10 +357,35 @@ impl GpuDevice {
 
     /// The pipeline of a dispatch with these bindings of f16, compiled at most once a device.
     pub(crate) fn pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
-        let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let key = ((dispatch.kernel.name, half, dispatch.sizes), bits);
-        let mut pipelines = self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.entry(key).or_insert_with(|| self.compile_pipeline(dispatch, half)).clone()
+        let key = pipeline_key(dispatch, half);
+        if let Some(known) = self.pipelines().get(&key) {
+            return known.clone();
+        }
+        // Other threads may compile meanwhile.
+        let compiled = self.compile_pipeline(dispatch, half);
+        self.pipelines().entry(key).or_insert(compiled).clone()
+    }
+
+    fn pipelines(&self) -> MutexGuard<'_, HashMap<PipelineKey, Pipeline>> {
+        self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles pipelines that will be asked for, natively on all cores: a driver may take half a second for
+    /// one. What goes wrong is among the device's reports.
+    pub(crate) fn compile_pipelines(&self, wanted: &[(&Dispatch, Halves)]) {
+        let mut seen = HashSet::new();
+        let mut missing = wanted.to_vec();
+        missing.retain(|&(dispatch, half)| {
+            let key = pipeline_key(dispatch, half);
+            !self.pipelines().contains_key(&key) && seen.insert(key)
+        });
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(&(dispatch, half)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.pipeline(dispatch, half);
+            }
+        };
+        on_all_cores(missing.len(), &work);
     }
 
     fn compile_pipeline(&self, dispatch: &Dispatch, half: Halves) -> Pipeline {
@@ -382,15 +408,40 @@ impl GpuDevice {
 
     fn module(&self, dispatch: &Dispatch, half: Halves) -> wgpu::ShaderModule {
         let (kernel, sizes) = (dispatch.kernel, dispatch.sizes);
-        let mut modules = self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let compile = || {
-            self.gpu().create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(kernel.text(half, sizes).into()),
-            })
-        };
-        modules.entry((kernel.name, half, sizes)).or_insert_with(compile).clone()
+        let modules = || self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kernel.name, half, sizes);
+        if let Some(known) = modules().get(&key) {
+            return known.clone();
+        }
+        let module = self.gpu().create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.text(half, sizes).into()),
+        });
+        modules().entry(key).or_insert(module).clone()
     }
+}
+
+fn pipeline_key(dispatch: &Dispatch, half: Halves) -> PipelineKey {
+    let bits = dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+    ((dispatch.kernel.name, half, dispatch.sizes), bits)
+}
+
+/// Runs `work` on as many threads as there are cores, but no more than `most`.
+#[cfg(not(target_arch = "wasm32"))]
+fn on_all_cores(most: usize, work: &(impl Fn() + Sync)) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most);
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| {
+            scope.spawn(work);
+        });
+        work();
+    });
+}
+
+/// In a browser: on its one thread.
+#[cfg(target_arch = "wasm32")]
+fn on_all_cores(_: usize, work: &impl Fn()) {
+    work();
 }
 
 /// Distance of uniform ranges: what every WebGPU device aligns them to.

@@ -87,12 +87,15 @@ impl Plan {
     pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().values().copied().collect() } else { vec![] };
-        let graph = &fused(graph, &[outputs, gradients].concat(), !device.machine().is_processor());
+        let joined = fused(graph, &[outputs, gradients].concat());
+        // Compilers of adapters that compute on the processor repeat an epilogue for every element stored.
+        let graph = if device.machine().is_processor() { graph } else { &joined };
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.
         let passing: Vec<NodeId> = gradients.values().copied().collect();
         let mut planner = Planner::new(device, graph, &outputs, &passing, &gradients)?;
+        planner.compile();
         for index in 0..graph.nodes().len() {
             if planner.memory.needed[index] {
                 planner.node(index)?;
@@ -179,6 +182,15 @@ impl<'a> Planner<'a> {
         };
         let leaves = BTreeMap::new();
         Ok(Self { device, graph, memory, lowered, half, gradient_only, gradient_of, leaves, plan })
+    }
+
+    /// Has the device compile all kernels at once.
+    fn compile(&self) {
+        let nodes = self.lowered.iter().enumerate();
+        let all = nodes.flat_map(|(index, dispatches)| dispatches.iter().map(move |one| (index, one)));
+        let half = |index, dispatch| halves(self.graph, &self.memory.root, &self.half, index, dispatch);
+        let wanted: Vec<_> = all.map(|(index, dispatch)| (dispatch, half(index, dispatch))).collect();
+        self.device.compile_pipelines(&wanted);
     }
 
     fn node(&mut self, index: usize) -> Result<()> {

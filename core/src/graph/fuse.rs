@@ -6,16 +6,16 @@ use super::{Graph, Node, NodeId, Source, needed_nodes};
 use crate::ops::Op;
 use crate::ops::fused::{LinearAdd, LinearGelu};
 
-/// What of a graph is needed for some of its results, with linear layers that have a bias joined with a
-/// residual that is added to them and, where `gelu` says so, with that: where nothing else reads the layer's
-/// result. Outputs, gradients and seed are those of the graph, as far as they are needed.
-pub(crate) fn fused(graph: &Graph, results: &[NodeId], gelu: bool) -> Graph {
+/// What of a graph is needed for some of its results, with linear layers that have a bias joined with GELU or
+/// with a residual that is added to them, where nothing else reads the layer's result. Outputs, gradients and
+/// seed are those of the graph, as far as they are needed.
+pub(crate) fn fused(graph: &Graph, results: &[NodeId]) -> Graph {
     let needed = needed_nodes(graph, results);
     let mut uses = vec![0; needed.len()];
     results.iter().for_each(|id| uses[id.index()] += 1);
     let nodes = graph.nodes().iter().zip(&needed).filter(|(_, needed)| **needed);
     nodes.flat_map(|(node, _)| node.inputs()).for_each(|id| uses[id.index()] += 1);
-    let fusion = Fusion { graph, uses, gelu };
+    let fusion = Fusion { graph, uses };
     let joined = |(node, &needed): (&Node, &bool)| needed.then(|| fusion.joined(node)).flatten();
     let joined: Vec<Option<Joined>> = graph.nodes().iter().zip(&needed).map(joined).collect();
     let mut kept = needed;
@@ -27,7 +27,6 @@ struct Fusion<'a> {
     graph: &'a Graph,
     /// How often each node is read by others that are needed, or is a result.
     uses: Vec<u32>,
-    gelu: bool,
 }
 
 /// A layer and what is read beside its result.
@@ -41,7 +40,7 @@ impl Fusion<'_> {
     /// The layer that a node is joined with.
     fn joined(&self, node: &Node) -> Option<Joined> {
         match (node.op()?.name(), node.inputs()) {
-            ("gelu", &[layer]) if self.gelu && self.is_layer(layer) => {
+            ("gelu", &[layer]) if self.is_layer(layer) => {
                 Some(Joined { layer, op: Arc::new(LinearGelu), residual: None })
             }
             ("add", &[a, b]) if self.graph.shape(a) == self.graph.shape(b) => {
@@ -117,24 +116,23 @@ mod tests {
         graph
     }
 
-    fn names(graph: &Graph, results: &[&str], gelu: bool) -> Vec<&'static str> {
+    fn names(graph: &Graph, results: &[&str]) -> Vec<&'static str> {
         let results: Vec<NodeId> = results.iter().map(|name| graph.output(name).unwrap()).collect();
-        let all = fused(graph, &results, gelu);
+        let all = fused(graph, &results);
         all.nodes().iter().filter_map(|node| node.op().map(Op::name)).collect()
     }
 
     #[test]
     fn layers_that_nothing_else_reads_are_joined_with_what_comes_after() {
         let graph = network(false);
-        assert_eq!(names(&graph, &["y"], true), ["linear_gelu", "linear_add"]);
-        assert_eq!(names(&graph, &["y"], false), ["linear", "gelu", "linear_add"]);
-        let all = fused(&graph, &[graph.output("y").unwrap()], true);
+        assert_eq!(names(&graph, &["y"]), ["linear_gelu", "linear_add"]);
+        let all = fused(&graph, &[graph.output("y").unwrap()]);
         assert_eq!(all.outputs().keys().collect::<Vec<_>>(), ["y"], "others are not needed");
     }
 
     #[test]
     fn layers_that_are_read_twice_or_are_results_stay() {
-        assert_eq!(names(&network(true), &["y"], true), ["linear", "gelu", "linear_add", "gelu", "add"]);
-        assert_eq!(names(&network(false), &["y", "layer"], true), ["linear", "gelu", "linear_add"]);
+        assert_eq!(names(&network(true), &["y"]), ["linear", "gelu", "linear_add", "gelu", "add"]);
+        assert_eq!(names(&network(false), &["y", "layer"]), ["linear", "gelu", "linear_add"]);
     }
 }

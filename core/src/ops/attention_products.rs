@@ -2,7 +2,7 @@
 //! do best.
 
 use super::attention::{Layout, Target};
-use super::direct::{Direct, Matrices, Plus};
+use super::direct::{Direct, Matrices};
 use super::kernel::Slot::{Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, Slot, fields, kernel};
 
@@ -112,7 +112,7 @@ impl Parts {
     /// A product for every head of every image.
     fn product(self, product: Direct, a: Slot, b: Slot, c: Slot) -> Vec<Dispatch> {
         let product = Direct { heads: self.layout.heads, batch: self.batch, ..product };
-        product.dispatches(self.machine, [a, b], Plus::default(), c)
+        product.dispatches(self.machine, a, b, None, c)
     }
 
     /// `softmax(scale·q·kᵀ)`.

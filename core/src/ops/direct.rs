@@ -21,16 +21,7 @@ impl Matrices {
     }
 }
 
-/// What is added to a product.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Plus {
-    /// `[n]`, to every row.
-    pub bias: Option<Slot>,
-    /// A matrix that lies as the result does.
-    pub residual: Option<Slot>,
-}
-
-/// `C = scale·A·B (+ bias) (+ residual)`, for every head of every element of a batch.
+/// `C = scale·A·B (+ bias)`, for every head of every element of a batch.
 #[derive(Clone, Debug)]
 pub(super) struct Direct {
     pub m: usize,
@@ -59,19 +50,21 @@ impl Direct {
     }
 
     /// By the fastest kernel that the machine and the layout of the matrices allow.
-    pub fn dispatches(&self, machine: Machine, [a, b]: [Slot; 2], plus: Plus, c: Slot) -> Vec<Dispatch> {
+    pub fn dispatches(
+        &self, machine: Machine, a: Slot, b: Slot, bias: Option<Slot>, c: Slot,
+    ) -> Vec<Dispatch> {
         let lanes = machine.lanes().filter(|_| self.in_fours());
         let [rows, columns] = lanes.map_or(DIRECT_TILE, |lanes| [LANES_ROWS, 8 * lanes as usize]);
         let tile_rows = self.m.div_ceil(rows);
         let matrices = self.heads * self.batch;
         let row_flops = 2 * (rows * matrices) as u64 * self.n as u64 * self.k as u64;
         let at_once = (DISPATCH_FLOPS / row_flops.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
-        let bindings = [a, b, plus.bias.unwrap_or(b), plus.residual.unwrap_or(b), c];
+        let bindings = [a, b, bias.unwrap_or(b), c];
         let one = |first: usize| {
             let groups = [self.n.div_ceil(columns), at_once.min(tile_rows - first), matrices];
             let mut dispatch = match lanes {
-                Some(lanes) => self.by_lanes(bindings, first, plus, lanes),
-                None => self.direct(bindings, first, plus),
+                Some(lanes) => self.by_lanes(bindings, first, bias.is_some(), lanes),
+                None => self.direct(bindings, first, bias.is_some()),
             };
             dispatch.workgroups = groups.map(|g| g as u32);
             dispatch
@@ -93,21 +86,16 @@ impl Direct {
         [a, b, c].into_iter().all(begin) && own_rows && whole_k && readable_a && readable_b
     }
 
-    fn direct(&self, bindings: [Slot; 5], first: usize, plus: Plus) -> Dispatch {
-        let residual = usize::from(plus.residual.is_some());
-        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale, residual];
+    fn direct(&self, bindings: [Slot; 4], first: usize, bias: bool) -> Dispatch {
+        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale];
         params.extend(self.places());
-        let constants = [
-            ("TRANS_A", flag(self.trans_a)),
-            ("TRANS_B", flag(self.trans_b)),
-            ("HAS_BIAS", flag(plus.bias.is_some())),
-        ];
+        let constants =
+            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("HAS_BIAS", flag(bias))];
         Dispatch::new(&MATMUL_DIRECT, params, &bindings, 1).with_constants(&constants)
     }
 
-    fn by_lanes(&self, bindings: [Slot; 5], first: usize, plus: Plus, lanes: u32) -> Dispatch {
-        let [bias, residual] = [plus.bias, plus.residual].map(|slot| usize::from(slot.is_some()));
-        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale, bias, residual];
+    fn by_lanes(&self, bindings: [Slot; 4], first: usize, bias: bool, lanes: u32) -> Dispatch {
+        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale, usize::from(bias)];
         params.extend(self.places());
         let constants =
             [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("LANES", f64::from(lanes))];

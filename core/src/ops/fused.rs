@@ -5,11 +5,10 @@
 
 use candle_core::Tensor;
 
-use super::direct::Plus;
 use super::elementwise::{Add, Gelu};
 use super::kernel::Slot::Input;
 use super::kernel::{Dispatch, Lowering};
-use super::linear::{Epilogue, Linear, dispatches};
+use super::linear::{Epilogue, Linear, Then, dispatches};
 use super::variant::Product;
 use super::{Op, ShapeProblem, Uses, ensure, numel};
 #[cfg(feature = "training")]
@@ -61,8 +60,7 @@ impl Op for LinearGelu {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let plus = Plus { bias: Some(Input(2)), residual: None };
-        dispatches(self, io, Epilogue { plus, gelu: true })
+        dispatches(self, io, Epilogue { bias: Some(Input(2)), then: Then::Gelu })
     }
 
     fn product(&self, inputs: Shapes, output: &[usize]) -> Option<Product> {
@@ -110,8 +108,7 @@ impl Op for LinearAdd {
     }
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
-        let plus = Plus { bias: Some(Input(2)), residual: Some(Input(LAYER)) };
-        dispatches(self, io, Epilogue { plus, gelu: false })
+        dispatches(self, io, Epilogue { bias: Some(Input(2)), then: Then::Add(Input(LAYER)) })
     }
 
     fn product(&self, inputs: Shapes, output: &[usize]) -> Option<Product> {

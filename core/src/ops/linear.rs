@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::direct::{Direct, Matrices, Plus};
+use super::direct::{Direct, Matrices};
 use super::elementwise;
 use super::kernel::Slot::{self, Input, Output, Scratch};
 use super::kernel::{Dispatch, Kernel, Lowering, MAX_GROUPS, Machine, MatrixUnits, Scalar, fields, kernel};
@@ -93,7 +93,7 @@ impl Op for Linear {
 
     fn lower(&self, io: &Lowering) -> Vec<Dispatch> {
         let bias = (io.inputs.len() == 3).then_some(Input(2));
-        dispatches(self, io, Epilogue { plus: Plus { bias, residual: None }, gelu: false })
+        dispatches(self, io, Epilogue { bias, then: Then::Nothing })
     }
 
     fn product(&self, inputs: Shapes, _: &[usize]) -> Option<Product> {
@@ -257,10 +257,20 @@ const LEAST_SPLIT: usize = 256;
 /// What becomes of a product before it is stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Epilogue {
-    /// What is added.
-    pub plus: Plus,
-    /// Whether [`elementwise::Gelu`] is applied to it then; not together with a residual.
-    pub gelu: bool,
+    /// `[n]`, added to every row.
+    pub bias: Option<Slot>,
+    pub then: Then,
+}
+
+/// What becomes of it after the bias.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Then {
+    #[default]
+    Nothing,
+    /// [`elementwise::Gelu`].
+    Gelu,
+    /// A matrix like the result is added.
+    Add(Slot),
 }
 
 /// The dispatches of an op that is a product, by the variant that was chosen for it.
@@ -289,17 +299,13 @@ struct Tiling {
     epilogue: Epilogue,
 }
 
-/// Numbers of the epilogues in the kernels' text.
-const NOTHING: usize = 0;
-const GELU: usize = 1;
-const RESIDUAL: usize = 2;
-
 impl Tiling {
-    fn epilogue(&self) -> usize {
-        match self.epilogue {
-            Epilogue { gelu: true, .. } => GELU,
-            Epilogue { plus: Plus { residual: Some(_), .. }, .. } => RESIDUAL,
-            _ => NOTHING,
+    /// The epilogue's number in the kernels' text, and the matrix that it adds.
+    fn epilogue(&self) -> (usize, Option<Slot>) {
+        match self.epilogue.then {
+            Then::Nothing => (0, None),
+            Then::Gelu => (1, None),
+            Then::Add(residual) => (2, Some(residual)),
         }
     }
 }
@@ -317,15 +323,23 @@ impl Product {
         }
     }
 
-    /// GELU by a kernel of its own: compilers of such adapters repeat its text for every element stored.
+    /// Epilogues by kernels of their own: compilers of such adapters repeat their text for every element
+    /// stored.
     fn on_processor(&self, machine: Machine, epilogue: Epilogue) -> Vec<Dispatch> {
-        let (factors, len) = ([Input(0), Input(1)], self.m * self.n);
-        if !epilogue.gelu {
-            return self.direct().dispatches(machine, factors, epilogue.plus, Output);
+        let len = self.m * self.n;
+        let product = if matches!(epilogue.then, Then::Nothing) { Output } else { Scratch(0, len) };
+        let mut all = self.direct().dispatches(machine, Input(0), Input(1), epilogue.bias, product);
+        match epilogue.then {
+            Then::Nothing => {}
+            Then::Gelu => {
+                let bindings = [product, Output];
+                all.push(Dispatch::elements(&elementwise::GELU, fields![len], &bindings, len));
+            }
+            Then::Add(residual) => {
+                let bindings = [product, residual, Output];
+                all.push(Dispatch::elements(&elementwise::ADD, fields![len, 1usize, len], &bindings, len));
+            }
         }
-        let product = Scratch(0, len);
-        let mut all = self.direct().dispatches(machine, factors, epilogue.plus, product);
-        all.push(Dispatch::elements(&elementwise::GELU, fields![len], &[product, Output], len));
         all
     }
 
@@ -341,7 +355,7 @@ impl Product {
         let mut all = vec![];
         for first in (0..tile_rows).step_by(at_once) {
             let groups = [self.n.div_ceil(tile.columns), at_once.min(tile_rows - first), splits];
-            let params = fields![self.m, self.n, self.k, first, k_per_split, tiling.epilogue()];
+            let params = fields![self.m, self.n, self.k, first, k_per_split, tiling.epilogue().0];
             let mut dispatch = self.dispatch(tiling, params, out);
             dispatch.workgroups = groups.map(|g| g as u32);
             all.push(dispatch);
@@ -354,7 +368,7 @@ impl Product {
     }
 
     fn dispatch(&self, tiling: &Tiling, params: Vec<Scalar>, out: Slot) -> Dispatch {
-        let Plus { bias, residual } = tiling.epilogue.plus;
+        let (bias, (_, residual)) = (tiling.epilogue.bias, tiling.epilogue());
         let bindings = [Input(0), Input(1), bias.unwrap_or(Input(1)), residual.unwrap_or(Input(1)), out];
         let flag = |on: bool| f64::from(u8::from(on));
         let mut constants = vec![

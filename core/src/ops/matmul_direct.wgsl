@@ -1,4 +1,4 @@
-// C[M, N] = scale * A[M, K] * B[K, N] (+ bias[N]) (+ residual[M, N]) for adapters that compute on the processor: without
+// C[M, N] = scale * A[M, K] * B[K, N] (+ bias[N]) for adapters that compute on the processor: without
 // workgroup memory and barriers, which cost such adapters more than they save. One matrix, or as many
 // as `heads` times a batch.
 //
@@ -17,7 +17,6 @@ struct Params {
     first_tile_row: u32,
     heads: u32,
     scale: f32,
-    has_residual: u32,
     // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
     // far apart the rows of a matrix are, as it is stored.
     a_start: u32,
@@ -38,8 +37,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> a: array<S1>;
 @group(0) @binding(2) var<storage, read> b: array<S2>;
 @group(0) @binding(3) var<storage, read> bias: array<S3>;
-@group(0) @binding(4) var<storage, read> residual: array<S4>;
-@group(0) @binding(5) var<storage, read_write> c: array<S5>;
+@group(0) @binding(4) var<storage, read_write> c: array<S4>;
 
 const LANES: u32 = 16u;
 const ROWS: u32 = 8u;
@@ -69,10 +67,7 @@ fn store_four(start: u32, col: u32, sums: vec4<f32>) {
             if (HAS_BIAS) {
                 y += f32(bias[column]);
             }
-            if (params.has_residual != 0u) {
-                y += f32(residual[start + column]);
-            }
-            c[start + column] = S5(y);
+            c[start + column] = S4(y);
         }
     }
 }

@@ -1,4 +1,4 @@
-// C[M, N] = scale * A[M, K] * B[K, N] (+ bias[N]) (+ residual[M, N]) for adapters that compute on the processor and whose
+// C[M, N] = scale * A[M, K] * B[K, N] (+ bias[N]) for adapters that compute on the processor and whose
 // subgroups have LANES threads. There a load costs as much as some twenty multiplications of vectors,
 // whether threads read the same element or not, and one of four elements little more than one of one. So
 // each thread of a subgroup loads other blocks of A, and hands them to the others.
@@ -20,7 +20,6 @@ struct Params {
     heads: u32,
     scale: f32,
     has_bias: u32,
-    has_residual: u32,
     // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
     // far apart the rows of a matrix are, as it is stored: in elements.
     a_start: u32,
@@ -41,8 +40,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> a: array<vec4<S1>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<S2>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<S3>>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4<S4>>;
-@group(0) @binding(5) var<storage, read_write> c: array<vec4<S5>>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<S4>>;
 
 const ROWS: u32 = 32u;
 
@@ -108,28 +106,20 @@ fn bias_of(col: u32) -> vec4<f32> {
     return vec4<f32>();
 }
 
-fn store(at: u32, y: vec4<f32>) {
-    if (params.has_residual != 0u) {
-        c[at] = vec4<S5>(y + vec4<f32>(residual[at]));
-    } else {
-        c[at] = vec4<S5>(y);
-    }
-}
-
 // Stores a block of C whose rows begin at `at`, as far as C has these rows.
 fn store_block(row: u32, at: u32, block: mat4x4<f32>, plus: vec4<f32>) {
     let step = params.c_row / 4u;
     if (row < params.m) {
-        store(at, params.scale * block[0] + plus);
+        c[at] = vec4<S4>(params.scale * block[0] + plus);
     }
     if (row + 1u < params.m) {
-        store(at + step, params.scale * block[1] + plus);
+        c[at + step] = vec4<S4>(params.scale * block[1] + plus);
     }
     if (row + 2u < params.m) {
-        store(at + 2u * step, params.scale * block[2] + plus);
+        c[at + 2u * step] = vec4<S4>(params.scale * block[2] + plus);
     }
     if (row + 3u < params.m) {
-        store(at + 3u * step, params.scale * block[3] + plus);
+        c[at + 3u * step] = vec4<S4>(params.scale * block[3] + plus);
     }
 }
 
