@@ -6,7 +6,7 @@ mod adapter;
 
 use std::path::Path;
 
-use adapter::{gpu, mixed};
+use adapter::{gpu, mixed, units};
 use pollster::block_on;
 use rmae_core::exec::Device;
 use rmae_core::ops::kernel::Machine;
@@ -33,10 +33,7 @@ fn golden_fixtures_agree_with_mixed_precision() {
 fn golden_fixtures_agree_by_cooperative_matrices() {
     let Some(device) = gpu() else { return };
     let Some(Device::Gpu(mixed)) = mixed(&device) else { return };
-    let Some(units) = mixed.report().units else {
-        println!("SKIPPED: the adapter has no units for products of small matrices");
-        return;
-    };
+    let Some(units) = units(&mixed) else { return };
     mixed.use_kernels_for(Machine::Cooperative(units));
     for variant in Variant::of(Machine::Cooperative(units)) {
         if let Variant::Cooperative(..) = variant {

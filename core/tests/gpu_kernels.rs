@@ -7,7 +7,7 @@ mod op_cases;
 
 use std::time::Duration;
 
-use adapter::{gpu, mixed};
+use adapter::{gpu, mixed, units};
 use op_cases::{Case, Of, Random, all, case};
 use pollster::block_on;
 use rmae_core::Error;
@@ -134,9 +134,7 @@ fn every_variant_of_a_product_agrees_with_the_cpu() {
         (case.between.clone(), inputs)
     };
     every_variant_agrees(&mixed, halves, 9.8e-4);
-    if gpu.report().units.is_none() {
-        println!("SKIPPED: the adapter has no units for products of small matrices");
-    }
+    units(gpu);
 }
 
 #[test]

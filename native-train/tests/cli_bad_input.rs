@@ -71,7 +71,7 @@ fn a_folder_without_permission_is_named() {
     fs::create_dir(place.path("closed")).unwrap();
     fs::set_permissions(place.path("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(place.path("closed")).is_ok() {
-        println!("skipped: this user may read every folder (root)");
+        common::skip("this user may read every folder (root)");
     } else {
         let args = ["pretrain", "--device", "cpu", "--steps", "1", "--images", "closed", "--out", "run"];
         place.rmae(&[&args[..], TINY].concat()).fails(DATA, &["closed", "no permission"]);
@@ -231,7 +231,7 @@ fn mixed_precision_on_the_cpu_is_refused_before_anything_is_written() {
 fn a_gpu_without_enough_memory_says_need_limit_and_what_reduces_it() {
     let place = Place::new(2);
     if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
-        println!("skipped: no lavapipe here; its limit of 128 MiB a buffer is what this test exceeds");
+        common::skip("no lavapipe here; its limit of 128 MiB a buffer is what this test exceeds");
         return;
     }
     let args = [

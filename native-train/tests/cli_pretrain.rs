@@ -91,7 +91,7 @@ fn going_on_is_bit_identical_in_mid_epoch() {
 fn tuning_is_remembered_from_one_run_to_the_next() {
     let place = Place::new(6);
     if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
-        println!("skipped: no lavapipe here");
+        common::skip("no lavapipe here");
         return;
     }
     let run = |out: &str, cache: &str, flags: &[&str]| -> common::Ran {
@@ -129,7 +129,7 @@ fn goes_on_with_its_kernels(place: &Place) {
 fn mixed_precision_trains_and_goes_on_bit_identically() {
     let place = Place::new(6);
     if !place.rmae(&["devices"]).ok().stdout.contains("llvmpipe") {
-        println!("skipped: no lavapipe here, the one GPU that computes to the same bits each time");
+        common::skip("no lavapipe here, the one GPU that computes to the same bits each time");
         return;
     }
     let run = |out: &str| {

@@ -2,12 +2,15 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code)]
 
+use std::fmt::Display;
+use std::io::Write;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pollster::block_on;
 use rmae_core::exec::Device;
 use rmae_core::gpu::{AdapterChoice, GpuDevice};
+use rmae_core::ops::kernel::MatrixUnits;
 
 /// A device that no other test uses at the same time: software adapters take all cores for one test,
 /// and memory is measured.
@@ -35,7 +38,7 @@ pub fn gpu() -> Option<Alone> {
                 std::env::var("RMAE_REQUIRE_GPU").as_deref() != Ok("1"),
                 "RMAE_REQUIRE_GPU=1, but {error}"
             );
-            println!("SKIPPED: no adapter ({error})");
+            skip(format!("no adapter ({error})"));
             None
         }
     };
@@ -44,12 +47,27 @@ pub fn gpu() -> Option<Alone> {
     Some(Alone { device: Device::Gpu(device), _turn: turn })
 }
 
+/// Says why a test, or a part of it, is not run: on the stream itself, as what a test prints by macros is
+/// shown only where it fails.
+pub fn skip(why: impl Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Units for products of small matrices; none, said aloud, where the adapter has none.
+pub fn units(device: &GpuDevice) -> Option<MatrixUnits> {
+    let units = device.report().units;
+    if units.is_none() {
+        skip("the adapter has no units for products of small matrices");
+    }
+    units
+}
+
 /// The device with mixed precision; none, said aloud, where it has no f16.
 pub fn mixed(device: &Device) -> Option<Device> {
     match device.clone().mixed() {
         Ok(mixed) => Some(mixed),
         Err(error) => {
-            println!("SKIPPED: {error}");
+            skip(error);
             None
         }
     }

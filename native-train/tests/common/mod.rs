@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -210,4 +211,10 @@ pub fn draw(seed: u32) -> RgbImage {
 #[track_caller]
 pub fn png_size(path: &Path) -> (u32, u32) {
     image::open(path).unwrap().into_rgb8().dimensions()
+}
+
+/// Says why a test, or a part of it, is not run: on the stream itself, as what a test prints by macros is
+/// shown only where it fails.
+pub fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
