@@ -1,5 +1,6 @@
 //! A graph as a list of dispatches over numbered buffers, made once a program.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -85,11 +86,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans the evaluation of the outputs named in `fetch` and, with `train`, of all gradients.
     pub(crate) fn new(device: &GpuDevice, graph: &Graph, fetch: &[&str], train: bool) -> Result<Self> {
-        let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
-        let gradients = if train { graph.gradients().values().copied().collect() } else { vec![] };
-        let joined = fused(graph, &[outputs, gradients].concat());
-        // Compilers of adapters that compute on the processor repeat an epilogue for every element stored.
-        let graph = if device.machine().is_processor() { graph } else { &joined };
+        let graph = &*with_epilogues(device, graph, fetch, train)?;
         let outputs = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
         let gradients = if train { graph.gradients().clone() } else { BTreeMap::new() };
         // A gradient is added to its sum at once and needs no storage after that.
@@ -123,6 +120,21 @@ impl Plan {
             _ => None,
         })
     }
+}
+
+/// The graph with layers joined with what comes after them; as it is where the adapter computes on the
+/// processor, as compilers of such adapters repeat an epilogue for every element stored.
+fn with_epilogues<'a>(
+    device: &GpuDevice, graph: &'a Graph, fetch: &[&str], train: bool,
+) -> Result<Cow<'a, Graph>> {
+    if device.machine().is_processor() {
+        return Ok(Cow::Borrowed(graph));
+    }
+    let mut results = fetch.iter().map(|name| graph.output(name)).collect::<Result<Vec<_>>>()?;
+    if train {
+        results.extend(graph.gradients().values());
+    }
+    Ok(Cow::Owned(fused(graph, &results)))
 }
 
 fn leaf(graph: &Graph, index: usize, name: &str) -> Leaf {

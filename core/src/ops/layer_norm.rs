@@ -259,9 +259,10 @@ fn by_rows(
 const DIRECT_ROWS_A_GROUP: usize = 16;
 
 pub(super) static LAYER_NORM: Kernel = kernel!("layer_norm");
-pub(super) static LAYER_NORM_DIRECT: Kernel = kernel!("layer_norm_direct");
+pub(super) static LAYER_NORM_DIRECT: Kernel = kernel!("layer_norm_direct" after "layer_norm_row");
 pub(super) static LAYER_NORM_GRAD_INPUT: Kernel = kernel!("layer_norm_grad_input");
-pub(super) static LAYER_NORM_GRAD_INPUT_DIRECT: Kernel = kernel!("layer_norm_grad_input_direct");
+pub(super) static LAYER_NORM_GRAD_INPUT_DIRECT: Kernel =
+    kernel!("layer_norm_grad_input_direct" after "layer_norm_row");
 pub(super) static LAYER_NORM_STATS: Kernel = kernel!("layer_norm_stats");
-pub(super) static LAYER_NORM_STATS_DIRECT: Kernel = kernel!("layer_norm_stats_direct");
+pub(super) static LAYER_NORM_STATS_DIRECT: Kernel = kernel!("layer_norm_stats_direct" after "layer_norm_row");
 pub(super) static LAYER_NORM_GRAD_GAMMA: Kernel = kernel!("layer_norm_grad_gamma");

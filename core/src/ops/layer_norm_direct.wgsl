@@ -1,19 +1,8 @@
-// y = (x - mean) / sqrt(var + eps) * gamma + beta over each row, a thread a row: for adapters that
-// compute on the processor.
+// y = (x - mean) * rstd * gamma + beta over each row, a thread a row (layer_norm_row.wgsl).
 
-struct Params {
-    rows: u32,
-    cols: u32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
 @group(0) @binding(3) var<storage, read> beta: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<S4>;
-
-const WORKGROUP: u32 = 16u;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -26,17 +15,9 @@ fn main(
         return;
     }
     let start = row * params.cols;
-    var sum = 0.0;
-    for (var i = 0u; i < params.cols; i++) {
-        sum += f32(x[start + i]);
-    }
-    let mean = sum / f32(params.cols);
-    var squares = 0.0;
-    for (var i = 0u; i < params.cols; i++) {
-        let d = f32(x[start + i]) - mean;
-        squares += d * d;
-    }
-    let rstd = 1.0 / sqrt(squares / f32(params.cols) + params.eps);
+    let stats_of_row = stats_of(start);
+    let mean = stats_of_row.x;
+    let rstd = stats_of_row.y;
     for (var i = 0u; i < params.cols; i++) {
         y[start + i] = S4((f32(x[start + i]) - mean) * rstd * gamma[i] + beta[i]);
     }

@@ -1,19 +1,9 @@
 // dx = rstd * (g - mean(g) - xhat * mean(g * xhat)), g = dy * gamma, xhat = (x - mean) * rstd; a thread a
-// row: for adapters that compute on the processor.
+// row (layer_norm_row.wgsl).
 
-struct Params {
-    rows: u32,
-    cols: u32,
-    eps: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<S1>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
 @group(0) @binding(3) var<storage, read> dy: array<S3>;
 @group(0) @binding(4) var<storage, read_write> dx: array<S4>;
-
-const WORKGROUP: u32 = 16u;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -26,28 +16,17 @@ fn main(
         return;
     }
     let start = row * params.cols;
-    let cols = f32(params.cols);
-    var sum = 0.0;
+    let stats_of_row = stats_of(start);
+    let mean = stats_of_row.x;
+    let rstd = stats_of_row.y;
+    var sums = vec2<f32>();
     for (var i = 0u; i < params.cols; i++) {
-        sum += f32(x[start + i]);
-    }
-    let mean = sum / cols;
-    // Of x - mean: the squares, and what they and 1 weigh the gradient with.
-    var squares = 0.0;
-    var sum_g = 0.0;
-    var sum_gd = 0.0;
-    for (var i = 0u; i < params.cols; i++) {
-        let d = f32(x[start + i]) - mean;
         let g = f32(dy[start + i]) * gamma[i];
-        squares += d * d;
-        sum_g += g;
-        sum_gd += g * d;
+        sums += vec2<f32>(g, g * (f32(x[start + i]) - mean) * rstd);
     }
-    let rstd = 1.0 / sqrt(squares / cols + params.eps);
-    let mean_g = sum_g / cols;
-    let slope = sum_gd * rstd * rstd / cols;
+    let means = sums / f32(params.cols);
     for (var i = 0u; i < params.cols; i++) {
-        let d = f32(x[start + i]) - mean;
-        dx[start + i] = S4(rstd * (f32(dy[start + i]) * gamma[i] - mean_g - d * slope));
+        let xhat = (f32(x[start + i]) - mean) * rstd;
+        dx[start + i] = S4(rstd * (f32(dy[start + i]) * gamma[i] - means.x - xhat * means.y));
     }
 }
