@@ -1,5 +1,5 @@
-//! Matrix products on slices: in WebAssembly and where there is AVX-512 by kernels of our own
-//! ([`super::matmul`], `super::avx512`), elsewhere through the `gemm` crate.
+//! Matrix products on slices: in WebAssembly and where there is AVX-512 or AVX2 by kernels of our own
+//! ([`super::matmul`], `super::x86`), elsewhere through the `gemm` crate.
 
 use gemm::Parallelism;
 

@@ -154,18 +154,14 @@ impl Real for f32 {
     }
     #[cfg(target_arch = "x86_64")]
     unsafe fn own_product(
-        job: &Job<Self>, c: *mut Self, stride: usize, [a, b]: [Mat<Self>; 2], bias: Option<&[Self]>,
+        job: &Job<Self>, c: *mut Self, stride: usize, factors: [Mat<Self>; 2], bias: Option<&[Self]>,
     ) -> bool {
-        let available = super::avx512::available();
-        if available {
-            // SAFETY: the processor has the instructions; the rest are the caller's promises.
-            unsafe { super::avx512::run(job, c, stride, a, b, bias) };
-        }
-        available
+        // SAFETY: the caller's promises.
+        unsafe { super::x86::run(job, c, stride, factors, bias) }
     }
     #[cfg(target_arch = "x86_64")]
     fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {
-        super::avx512::available().then(|| super::avx512::pack(b, k, n))
+        super::x86::pack(b, k, n)
     }
     #[cfg(target_arch = "wasm32")]
     fn pack(b: Mat<Self>, k: usize, n: usize) -> Option<Vec<Self>> {

@@ -2,8 +2,6 @@
 
 #[cfg(target_arch = "wasm32")]
 mod assembled;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 pub(crate) mod awake;
 pub(crate) mod gemm;
 pub mod math;
@@ -15,6 +13,8 @@ pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod slices;
 mod spread;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::collections::BTreeMap;
 

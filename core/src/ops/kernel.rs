@@ -88,21 +88,51 @@ impl Halves {
     }
 }
 
-/// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller, after that of others
-/// that it shares.
-macro_rules! kernel {
-    ($name:literal after $($shared:literal),+) => {
-        $crate::ops::kernel::Kernel {
-            name: $name,
-            source: concat!(
-                $(include_str!(concat!($shared, ".wgsl")), "\n",)+
-                include_str!(concat!($name, ".wgsl"))
-            ),
+/// Writes a kernel's text without what only its readers need, comments and indentation, as far as `bare`
+/// has room, and returns its length. Lines stay lines, so that compilers' messages fit the file.
+pub(crate) const fn bare(text: &str, bare: &mut [u8]) -> usize {
+    let text = text.as_bytes();
+    let (mut at, mut len, mut first, mut comment) = (0, 0, true, false);
+    while at < text.len() {
+        let byte = text[at];
+        if byte == b'\n' {
+            (first, comment) = (true, false);
+        } else if byte == b'/' && at + 1 < text.len() && text[at + 1] == b'/' {
+            comment = true;
         }
-    };
-    ($name:literal) => {
-        $crate::ops::kernel::Kernel { name: $name, source: include_str!(concat!($name, ".wgsl")) }
-    };
+        first &= byte == b' ' || byte == b'\n';
+        if byte == b'\n' || !(first || comment) {
+            if len < bare.len() {
+                bare[len] = byte;
+            }
+            len += 1;
+        }
+        at += 1;
+    }
+    len
+}
+
+/// The kernel of a name, its text taken from the file `<name>.wgsl` beside the caller, after that of others
+/// that it shares. Comments stay behind: they would be a third of what visitors of a page load.
+macro_rules! kernel {
+    ($name:literal $(after $($shared:literal),+)?) => {{
+        const TEXT: &str = concat!(
+            $($(include_str!(concat!($shared, ".wgsl")), "\n",)+)?
+            include_str!(concat!($name, ".wgsl"))
+        );
+        const LEN: usize = $crate::ops::kernel::bare(TEXT, &mut []);
+        const BARE: [u8; LEN] = {
+            let mut bare = [0; LEN];
+            $crate::ops::kernel::bare(TEXT, &mut bare);
+            bare
+        };
+        // Cut out of text between characters: it is text.
+        const SOURCE: &str = match std::str::from_utf8(&BARE) {
+            Ok(text) => text,
+            Err(_) => panic!("a kernel's text is cut within a character"),
+        };
+        $crate::ops::kernel::Kernel { name: $name, source: SOURCE }
+    }};
 }
 pub(crate) use kernel;
 
@@ -332,6 +362,16 @@ pub fn all() -> Vec<&'static Kernel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_lose_comments_and_indentation_but_no_lines() {
+        let text = "// é\n    a = b / c; // half\n\n  // d\n  e\n    f // g // h";
+        let mut room = [0; 80];
+        let len = bare(text, &mut room);
+        assert_eq!(std::str::from_utf8(&room[..len]).unwrap(), "\na = b / c; \n\n\ne\nf ");
+        assert_eq!(bare(text, &mut [0; 3]), len, "a length is that of all of it");
+        assert_eq!(bare("", &mut []), 0);
+    }
 
     #[test]
     fn grids_cover_all_groups_within_the_limit() {
