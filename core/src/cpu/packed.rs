@@ -49,20 +49,31 @@ pub fn expect(weight: &Tensor) {
 /// The `k × n` factor `b`, whose elements are those of `tensor`, as the kernels read it; none where it
 /// is no weight of a program that uses such forms, or no kernel has one.
 pub fn of<T: Real>(tensor: &Tensor, b: Mat<T>, [k, n]: [usize; 2]) -> Option<Arc<Vec<T>>> {
-    CURRENT.with_borrow_mut(|current| {
-        let kept = T::packed(current.as_mut()?)?.get_mut(&tensor.id())?;
-        if kept.is_none() {
-            *kept = T::pack(b, k, n).map(Arc::new);
-        }
-        kept.clone()
-    })
+    kept(tensor, || T::pack(b, k, n))
+}
+
+/// What is kept of a weight, made by `pack` if it is not there yet. Nothing is borrowed meanwhile: a
+/// thread that waits for others to pack their share may take up another program.
+fn kept<T: Real>(tensor: &Tensor, pack: impl FnOnce() -> Option<Vec<T>>) -> Option<Arc<Vec<T>>> {
+    let look = |found: Option<Arc<Vec<T>>>| {
+        CURRENT.with_borrow_mut(|current| {
+            let kept = T::packed(current.as_mut()?)?.get_mut(&tensor.id())?;
+            if found.is_some() {
+                kept.clone_from(&found);
+            }
+            Some(kept.clone())
+        })
+    };
+    look(None)?.or_else(|| look(pack().map(Arc::new))?)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use candle_core::{DType, Tensor};
     use pollster::block_on;
 
+    use super::Packed;
     use crate::exec::{Device, Params, Precision, Tensors};
     use crate::graph::Graph;
     use crate::ops::linear::Linear;
@@ -80,6 +91,23 @@ mod tests {
     fn kept(params: &Params) -> Vec<bool> {
         let Params::Cpu(params) = params else { return vec![] };
         params.packed.f32.values().map(Option::is_some).collect()
+    }
+
+    #[test]
+    fn another_program_may_run_while_a_weight_is_packed() {
+        let tensor = Tensor::zeros(1, DType::F32, &candle_core::Device::Cpu).unwrap();
+        let mut packed = Packed { runs: 1, ..Packed::default() };
+        let numbers = packed.during(|| {
+            super::expect(&tensor);
+            super::kept::<f32>(&tensor, || {
+                // As a thread does that takes up other work of its pool.
+                Packed::default().during(|| super::expect(&tensor));
+                Some(vec![3.0])
+            })
+        });
+        let packs = super::Real::pack(super::Mat::rows(&[0f32], 1), 1, 1).is_some();
+        assert_eq!(numbers.is_some(), packs);
+        assert_eq!(packed.f32.values().flatten().count(), usize::from(packs));
     }
 
     #[test]
