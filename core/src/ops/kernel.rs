@@ -368,7 +368,7 @@ mod tests {
         let text = "// é\n    a = b / c; // half\n\n  // d\n  e\n    f // g // h";
         let mut room = [0; 80];
         let len = bare(text, &mut room);
-        assert_eq!(std::str::from_utf8(&room[..len]).unwrap(), "\na = b / c; \n\n\ne\nf ");
+        assert_eq!(std::str::from_utf8(&room[..len]), Ok("\na = b / c; \n\n\ne\nf "));
         assert_eq!(bare(text, &mut [0; 3]), len, "a length is that of all of it");
         assert_eq!(bare("", &mut []), 0);
     }
