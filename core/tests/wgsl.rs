@@ -22,13 +22,14 @@ use rmae_core::ops::kernel::{
 use rmae_core::ops::variant::{Choices, Variant};
 
 /// Files that are parts of several kernels.
-const SHARED: [&str; 3] = ["erf", "layer_norm_row", "matmul_tile"];
+const SHARED: [&str; 4] = ["erf", "layer_norm_row", "matmul_blocks", "matmul_tile"];
 
 /// Every machine that has kernels of its own.
-fn machines() -> [Machine; 5] {
+fn machines() -> [Machine; 6] {
     let cooperative = |side, lanes| Machine::Cooperative(MatrixUnits { side, lanes });
     let processor = |lanes| Machine::Processor { lanes };
-    [Machine::Gpu, cooperative(8, 32), cooperative(16, 32), processor(None), processor(Some(8))]
+    let [direct, quads, lanes] = [None, Some(4), Some(8)].map(processor);
+    [Machine::Gpu, cooperative(8, 32), cooperative(16, 32), direct, quads, lanes]
 }
 
 /// Each variant of a machine's kernels.
@@ -38,7 +39,7 @@ fn variants(machine: Machine) -> Vec<(Machine, Arc<Choices>)> {
 }
 
 /// Kernels that only devices with subgroups are given.
-const WITH_SUBGROUPS: [&str; 2] = ["matmul_lanes", COOPERATIVE];
+const WITH_SUBGROUPS: [&str; 3] = ["matmul_lanes", "matmul_quads", COOPERATIVE];
 
 /// The kernel that only devices with units for products of small matrices are given: more workgroup memory,
 /// f16 whatever the bindings are, and no DX12.

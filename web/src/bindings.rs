@@ -61,6 +61,16 @@ pub fn handles() -> u32 {
     wasm_bindgen::externref_heap_live_count()
 }
 
+/// The browser's adapter, with subgroups where `device.js` has asked for them.
+async fn opened() -> Result<GpuDevice> {
+    let gpu = GpuDevice::new(&AdapterChoice::Any).await?;
+    let subgroups = Reflect::get(&js_sys::global(), &"rmaeSubgroups".into());
+    if subgroups.is_ok_and(|there| there.is_truthy()) {
+        gpu.assume_subgroups();
+    }
+    Ok(gpu)
+}
+
 /// A model on a device, with the image that it looks at.
 #[wasm_bindgen]
 pub struct Engine {
@@ -86,7 +96,7 @@ impl Engine {
         let (config, weights) = read_model(&bytes)?;
         drop(bytes);
         let device = if webgpu {
-            Device::Gpu(GpuDevice::new(&AdapterChoice::Any).await?)
+            Device::Gpu(opened().await?)
         } else {
             Device::cpu(Precision::F32)
         };

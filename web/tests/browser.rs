@@ -14,6 +14,7 @@ use rmae_core::prompt::{
     BoxPrompt, Click, ObjectPrompts, PredictOptions, Predictor, PredictorOptions, RgbView,
 };
 use rmae_core::tensor::HostTensor;
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
@@ -96,6 +97,27 @@ async fn webgpu_agrees_with_the_cpu_by_the_kernels_for_hardware() {
     let gpu = GpuDevice::new(&AdapterChoice::Any).await.unwrap();
     assert_ne!(gpu.report().machine(), Machine::Gpu, "tested above");
     gpu.use_kernels_for(Machine::Gpu);
+    agrees(gpu).await;
+}
+
+#[wasm_bindgen(module = "/js/device.js")]
+extern "C" {
+    /// Here for what loading its module does: devices are opened with subgroups.
+    #[wasm_bindgen(js_name = openedDevice)]
+    fn opened_device() -> wasm_bindgen::JsValue;
+}
+
+/// The kernels that an adapter on the processor gets of the page, which opens it with subgroups.
+#[wasm_bindgen_test]
+async fn webgpu_agrees_with_the_cpu_by_subgroups() {
+    let gpu = GpuDevice::new(&AdapterChoice::Any).await.unwrap();
+    assert!(!opened_device().is_falsy(), "device.js watches");
+    let there = js_sys::Reflect::get(&js_sys::global(), &"rmaeSubgroups".into()).unwrap();
+    if !there.is_truthy() {
+        console_log!("skipped: this browser's adapter has no subgroups of one size");
+        return;
+    }
+    gpu.assume_subgroups();
     agrees(gpu).await;
 }
 

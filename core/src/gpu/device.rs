@@ -57,7 +57,7 @@ impl AdapterReport {
             backend: info.backend.to_str().into(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
             kind: kind_name(info.device_type),
-            subgroup: subgroup(&info, adapter.features()),
+            subgroup: subgroup(&info),
             units: units(adapter, &info),
             name: info.name,
             limits,
@@ -69,10 +69,16 @@ impl AdapterReport {
     #[must_use]
     pub fn machine(&self) -> Machine {
         match self.units {
-            _ if self.software => Machine::Processor { lanes: self.subgroup },
+            _ if self.software => Machine::Processor { lanes: self.lanes() },
             Some(units) => Machine::Cooperative(units),
             None => Machine::Gpu,
         }
+    }
+
+    /// Threads of a subgroup, where they can hand values to each other.
+    #[must_use]
+    pub fn lanes(&self) -> Option<u32> {
+        self.subgroup.filter(|_| self.features.contains(wgpu::Features::SUBGROUP))
     }
 
     fn matches(&self, text: &str) -> bool {
@@ -85,10 +91,9 @@ impl AdapterReport {
     }
 }
 
-fn subgroup(info: &wgpu::AdapterInfo, features: wgpu::Features) -> Option<u32> {
+fn subgroup(info: &wgpu::AdapterInfo) -> Option<u32> {
     let size = info.subgroup_min_size;
-    let known = features.contains(wgpu::Features::SUBGROUP) && size == info.subgroup_max_size;
-    (known && (4..=64).contains(&size)).then_some(size)
+    (size == info.subgroup_max_size && (4..=64).contains(&size)).then_some(size)
 }
 
 /// The largest square matrices of f16 with sums in f32.
@@ -97,11 +102,11 @@ fn units(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Option<MatrixUnit
         | wgpu::Features::SHADER_F16
         | wgpu::Features::SUBGROUP;
     let metal = info.backend == wgpu::Backend::Metal;
-    // Metal does not tell; all of its GPUs that have such units work in 32.
-    let lanes = subgroup(info, adapter.features()).or(metal.then_some(32))?;
     if !adapter.features().contains(needed) {
         return None;
     }
+    // Metal does not tell; all of its GPUs that have such units work in 32.
+    let lanes = subgroup(info).or(metal.then_some(32))?;
     let (half, single) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
     let side = |found: wgpu::CooperativeMatrixProperties| {
         let square = found.m_size == found.n_size && found.n_size == found.k_size;
@@ -284,6 +289,15 @@ impl GpuDevice {
         match *self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner) {
             Machine::Cooperative(_) if !self.mixed => Machine::Gpu,
             machine => machine,
+        }
+    }
+
+    /// Takes note that the device was opened with subgroups, which wgpu neither asks for nor knows of on the
+    /// web: programs compiled from now on use them where they pay, on adapters that compute on the processor.
+    pub fn assume_subgroups(&self) {
+        let mut machine = self.inner.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Machine::Processor { lanes } = &mut *machine {
+            *lanes = self.report().subgroup;
         }
     }
 

@@ -54,7 +54,7 @@ impl Direct {
         &self, machine: Machine, a: Slot, b: Slot, bias: Option<Slot>, c: Slot,
     ) -> Vec<Dispatch> {
         let lanes = machine.lanes().filter(|_| self.in_fours());
-        let [rows, columns] = lanes.map_or(DIRECT_TILE, |lanes| [LANES_ROWS, 8 * lanes as usize]);
+        let [rows, columns] = lanes.map_or(DIRECT_TILE, tile_of_lanes);
         let tile_rows = self.m.div_ceil(rows);
         let matrices = self.heads * self.batch;
         let row_flops = 2 * (rows * matrices) as u64 * self.n as u64 * self.k as u64;
@@ -99,7 +99,11 @@ impl Direct {
         params.extend(self.places());
         let constants =
             [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("LANES", f64::from(lanes))];
-        Dispatch::new(&MATMUL_LANES, params, &bindings, 1).with_constants(&constants)
+        let (kernel, constants) = match lanes {
+            QUAD => (&MATMUL_QUADS, &constants[..2]),
+            _ => (&MATMUL_LANES, &constants[..]),
+        };
+        Dispatch::new(kernel, params, &bindings, 1).with_constants(constants)
     }
 
     /// Where the matrices lie, as both kernels take it.
@@ -116,8 +120,14 @@ fn flag(on: bool) -> f64 {
 /// Rows and columns of a workgroup's tile in `matmul_direct.wgsl`.
 const DIRECT_TILE: [usize; 2] = [8, 128];
 
-/// Rows of a workgroup's tile in `matmul_lanes.wgsl`.
-const LANES_ROWS: usize = 32;
+/// Threads of the subgroups for which `matmul_quads.wgsl` is.
+const QUAD: u32 = 4;
+
+/// The same in `matmul_quads.wgsl`, for subgroups of four threads, and in `matmul_lanes.wgsl`, for others.
+fn tile_of_lanes(lanes: u32) -> [usize; 2] {
+    [if lanes == QUAD { 16 } else { 32 }, 8 * lanes as usize]
+}
 
 pub(super) static MATMUL_DIRECT: Kernel = kernel!("matmul_direct");
-pub(super) static MATMUL_LANES: Kernel = kernel!("matmul_lanes");
+pub(super) static MATMUL_LANES: Kernel = kernel!("matmul_lanes" after "matmul_blocks");
+pub(super) static MATMUL_QUADS: Kernel = kernel!("matmul_quads" after "matmul_blocks");

@@ -30,12 +30,15 @@ impl Kernel {
         let (enabled, rest): (Vec<&str>, Vec<&str>) =
             self.source.split_inclusive('\n').partition(|line| line.starts_with("enable "));
         let (enabled, rest) = (enabled.concat(), rest.concat());
-        let extension = if half.any() { "enable f16;\n" } else { "" };
+        let f16 = if half.any() { "enable f16;\n" } else { "" };
+        // Browsers insist on the word, naga knows subgroups without it and refuses it.
+        let told = cfg!(target_arch = "wasm32") && self.source.contains("subgroup");
+        let subgroups = if told { "enable subgroups;\n" } else { "" };
         let typed = (1..=MAX_BINDINGS).filter(|&binding| self.takes_half(binding));
         let alias = |at| format!("alias S{at} = {};\n", if half.has(at) { "f16" } else { "f32" });
         let aliases: String = typed.map(alias).collect();
         let sizes: String = sizes.iter().map(|(name, value)| value.declaration(name)).collect();
-        format!("{extension}{enabled}{aliases}{sizes}{rest}")
+        format!("{f16}{subgroups}{enabled}{aliases}{sizes}{rest}")
     }
 }
 
@@ -321,6 +324,7 @@ pub fn all() -> Vec<&'static Kernel> {
         &linear::MATMUL_COOPERATIVE,
         &direct::MATMUL_DIRECT,
         &direct::MATMUL_LANES,
+        &direct::MATMUL_QUADS,
         &tiled::MATMUL_TILED,
         &reduce::SUM_AXIS,
         &reduce::BROADCAST_AXIS,

@@ -8,53 +8,12 @@
 // ROWS rows from ROWS * (first_tile_row + y) on, of matrix z. Every row of A, B and C begins at a multiple
 // of four elements.
 
-override TRANS_A: bool = false; // A is stored [K, M]
-override TRANS_B: bool = false; // B is stored [N, K], and K is a multiple of four
 override LANES: u32 = 8u;
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    first_tile_row: u32,
-    heads: u32,
-    scale: f32,
-    has_bias: u32,
-    // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
-    // far apart the rows of a matrix are, as it is stored: in elements.
-    a_start: u32,
-    a_head: u32,
-    a_batch: u32,
-    a_row: u32,
-    b_start: u32,
-    b_head: u32,
-    b_batch: u32,
-    b_row: u32,
-    c_start: u32,
-    c_head: u32,
-    c_batch: u32,
-    c_row: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<S1>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<S2>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<S3>>;
-@group(0) @binding(4) var<storage, read_write> c: array<vec4<S4>>;
 
 const ROWS: u32 = 32u;
 
-// Four numbers from i on, none above the last; past the end the last one is read, and not used.
-fn four(i: u32, last: u32) -> vec4<u32> {
-    return min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(last));
-}
-
 fn load_a_at(at: vec4<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(vec4<f32>(a[at.x]), vec4<f32>(a[at.y]), vec4<f32>(a[at.z]), vec4<f32>(a[at.w]));
-}
-
-fn load_b_at(at: vec4<u32>) -> mat4x4<f32> {
-    return mat4x4<f32>(vec4<f32>(b[at.x]), vec4<f32>(b[at.y]), vec4<f32>(b[at.z]), vec4<f32>(b[at.w]));
 }
 
 // The block of A of four rows and four k: column r is row r. Elements past the last k are zeros.
@@ -80,14 +39,6 @@ fn zero_unless(inside: vec4<bool>, rows: mat4x4<f32>) -> mat4x4<f32> {
     );
 }
 
-// The block of B of four k and four columns: column i is that of k + i.
-fn load_b(start: u32, k: u32, col: u32) -> mat4x4<f32> {
-    if (TRANS_B) {
-        return transpose(load_b_at((start + k) / 4u + four(col, params.n - 1u) * (params.b_row / 4u)));
-    }
-    return load_b_at((start + min(col, params.n - 1u)) / 4u + four(k, params.k - 1u) * (params.b_row / 4u));
-}
-
 // The block that a lane holds.
 fn of_lane(x: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
@@ -96,31 +47,6 @@ fn of_lane(x: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
         subgroupShuffle(x[2], lane),
         subgroupShuffle(x[3], lane),
     );
-}
-
-// The bias of four columns, or zeros.
-fn bias_of(col: u32) -> vec4<f32> {
-    if (params.has_bias != 0u && col < params.n) {
-        return vec4<f32>(bias[col / 4u]);
-    }
-    return vec4<f32>();
-}
-
-// Stores a block of C whose rows begin at `at`, as far as C has these rows.
-fn store_block(row: u32, at: u32, block: mat4x4<f32>, plus: vec4<f32>) {
-    let step = params.c_row / 4u;
-    if (row < params.m) {
-        c[at] = vec4<S4>(params.scale * block[0] + plus);
-    }
-    if (row + 1u < params.m) {
-        c[at + step] = vec4<S4>(params.scale * block[1] + plus);
-    }
-    if (row + 2u < params.m) {
-        c[at + 2u * step] = vec4<S4>(params.scale * block[2] + plus);
-    }
-    if (row + 3u < params.m) {
-        c[at + 3u * step] = vec4<S4>(params.scale * block[3] + plus);
-    }
 }
 
 @compute @workgroup_size(LANES)

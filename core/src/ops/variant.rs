@@ -116,7 +116,8 @@ pub enum Variant {
     Fours(&'static Tile),
     /// By `matmul_cooperative` where the layout of the matrices allows it, else by `matmul`.
     Cooperative(&'static Tile, MatrixUnits),
-    /// By `matmul_lanes` where the layout of the matrices allows it, else by `matmul_direct`.
+    /// By `matmul_lanes`, or `matmul_quads` for subgroups of four threads, where the layout of the matrices
+    /// allows it, else by `matmul_direct`.
     Lanes,
     /// By `matmul_direct`.
     Direct,

@@ -88,3 +88,31 @@ test("hardware is taken, software only when asked for", () => {
   assert.match(choose("auto", none).reason, /none here/);
   assert.equal(choose("webgpu", software).software, true);
 });
+
+test("subgroups are asked for where an adapter on the processor has them, and nothing else is changed", async (t) => {
+  const asked = [];
+  globalThis.GPUAdapter = class {
+    constructor(architecture, info, features = ["subgroups"]) {
+      [this.info, this.features] = [{ vendor: "google", architecture, ...info }, new Set(features)];
+    }
+    async requestDevice(descriptor) {
+      asked.push(descriptor);
+      return { features: new Set(descriptor?.requiredFeatures) };
+    }
+  };
+  t.after(() => ["GPUAdapter", "rmaeSubgroups"].forEach((name) => delete globalThis[name]));
+  const { openedDevice } = await import("../device.js?with-adapters");
+  const all = { subgroupMinSize: 4, subgroupMaxSize: 4 };
+  const open = async (adapter, descriptor) => {
+    const device = await adapter.requestDevice(descriptor);
+    assert.equal(openedDevice(), device);
+    return [asked.pop(), globalThis.rmaeSubgroups];
+  };
+  const descriptor = { label: "x", requiredFeatures: ["shader-f16"] };
+  const software = new GPUAdapter("swiftshader", all);
+  assert.deepEqual(await open(software, descriptor), [{ label: "x", requiredFeatures: ["shader-f16", "subgroups"] }, true]);
+  assert.deepEqual(await open(software), [{ requiredFeatures: ["subgroups"] }, true]);
+  assert.deepEqual(descriptor.requiredFeatures, ["shader-f16"]);
+  const others = [new GPUAdapter("swiftshader", { ...all, subgroupMaxSize: 8 }), new GPUAdapter("swiftshader", all, []), new GPUAdapter("swiftshader"), new GPUAdapter("ampere", all)];
+  for (const other of others) assert.deepEqual(await open(other, descriptor), [descriptor, false]);
+});
