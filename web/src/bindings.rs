@@ -95,11 +95,7 @@ impl Engine {
     async fn made(bytes: Vec<u8>, webgpu: bool) -> Result<Self> {
         let (config, weights) = read_model(&bytes)?;
         drop(bytes);
-        let device = if webgpu {
-            Device::Gpu(opened().await?)
-        } else {
-            Device::cpu(Precision::F32)
-        };
+        let device = if webgpu { Device::Gpu(opened().await?) } else { Device::cpu(Precision::F32) };
         let predictor = Predictor::new(&config, &weights, &device, PredictorOptions::default()).await?;
         Ok(Self { predictor, facts: ModelFacts::new(&config, &weights), incoming: None, read: None })
     }

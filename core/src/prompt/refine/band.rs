@@ -79,9 +79,7 @@ impl Band<'_> {
         let width = self.cache.width;
         let mut near = near_border(mask, width, self.weights.edge_reach + self.cache.factor);
         if self.coarse.mixed.contains(&true) {
-            for (at, near) in near.iter_mut().enumerate() {
-                *near |= u8::from(self.coarse.mixed[self.cache.patch_at(at % width, at / width)]);
-            }
+            add_patches(&mut near, self.cache, self.coarse.mixed);
         }
         let mut list = Vec::new();
         each_set(&near, |at| list.push(at as u32));
@@ -223,6 +221,18 @@ fn near_border(mask: &[u8], width: usize, reach: usize) -> Vec<u8> {
     near
 }
 
+/// Sets all pixels of the superpixels that are among `those`.
+fn add_patches(near: &mut [u8], cache: &RefineCache, those: &[bool]) {
+    let labels = cache.superpixels.labels.chunks_exact(cache.columns.max(1));
+    let rows = near.chunks_mut((cache.factor * cache.width).max(1));
+    for (labels, lines) in labels.zip(rows) {
+        for line in lines.chunks_exact_mut(cache.width) {
+            let pixels = line.chunks_mut(cache.factor).zip(labels);
+            pixels.filter(|&(_, &label)| those[label as usize]).for_each(|(pixels, _)| pixels.fill(1));
+        }
+    }
+}
+
 /// Mean squared difference of neighbours in a row.
 fn mean_difference(list: &[u32], lab: &[Lab], width: usize) -> f32 {
     let (mut sum, mut count) = (0.0, 1.0);
@@ -282,7 +292,9 @@ impl Ring {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::super::{RgbView, WorkingImage};
     use super::*;
 
     /// 0 and 1 by a rule of thumb that leaves runs of all lengths.
@@ -311,6 +323,23 @@ mod tests {
                         assert_eq!(found, u8::from(right), "{width} x {height}, reach {reach}: {x}, {y}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn superpixels_are_added_whole() {
+        for (width, height) in [(1, 1), (61, 40), (1201, 833)] {
+            let rgb: Vec<u8> = (0..width * height * 3).map(|at| (at * at % 255) as u8).collect();
+            let image = WorkingImage::from_rgb(RgbView::new(width, height, &rgb).unwrap()).unwrap();
+            let cache = RefineCache::new(&image, None);
+            let those: Vec<bool> = (0..cache.superpixels.patches.len()).map(|at| at % 3 == 0).collect();
+            let before = blots(width, height);
+            let mut near = before.clone();
+            add_patches(&mut near, &cache, &those);
+            for (at, (&after, &before)) in near.iter().zip(&before).enumerate() {
+                let there = those[cache.patch_at(at % width, at / width)];
+                assert_eq!(after, before | u8::from(there), "{width} x {height}: {at}");
             }
         }
     }
