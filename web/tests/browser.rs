@@ -117,6 +117,7 @@ async fn webgpu_agrees_with_the_cpu_by_subgroups() {
         console_log!("skipped: this browser's adapter has no subgroups of one size");
         return;
     }
+    assert!(gpu.report().subgroup.is_some(), "wgpu knows their size");
     gpu.assume_subgroups();
     agrees(gpu).await;
 }
