@@ -22,7 +22,7 @@ use rmae_core::ops::kernel::{
 use rmae_core::ops::variant::{Choices, Variant};
 
 /// Files that are parts of several kernels.
-const SHARED: [&str; 4] = ["erf", "layer_norm_row", "matmul_blocks", "matmul_tile"];
+const SHARED: [&str; 5] = ["erf", "layer_norm_row", "matmul_blocks", "matmul_strided", "matmul_tile"];
 
 /// Every machine that has kernels of its own.
 fn machines() -> [Machine; 6] {

@@ -301,6 +301,12 @@ impl GpuDevice {
         }
     }
 
+    /// Threads of a subgroup that hand values to each other in the programs compiled from now on.
+    #[must_use]
+    pub fn lanes(&self) -> Option<u32> {
+        self.machine().lanes()
+    }
+
     /// Which kernels programs compiled from now on use, whatever the adapter is: tests try all.
     #[doc(hidden)]
     pub fn use_kernels_for(&self, machine: Machine) {

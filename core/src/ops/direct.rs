@@ -62,10 +62,7 @@ impl Direct {
         let bindings = [a, b, bias.unwrap_or(b), c];
         let one = |first: usize| {
             let groups = [self.n.div_ceil(columns), at_once.min(tile_rows - first), matrices];
-            let mut dispatch = match lanes {
-                Some(lanes) => self.by_lanes(bindings, first, bias.is_some(), lanes),
-                None => self.direct(bindings, first, bias.is_some()),
-            };
+            let mut dispatch = self.dispatch(bindings, first, bias.is_some(), lanes);
             dispatch.workgroups = groups.map(|g| g as u32);
             dispatch
         };
@@ -86,27 +83,23 @@ impl Direct {
         [a, b, c].into_iter().all(begin) && own_rows && whole_k && readable_a && readable_b
     }
 
-    fn direct(&self, bindings: [Slot; 4], first: usize, bias: bool) -> Dispatch {
-        let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale];
-        params.extend(self.places());
-        let constants =
-            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("HAS_BIAS", flag(bias))];
-        Dispatch::new(&MATMUL_DIRECT, params, &bindings, 1).with_constants(&constants)
-    }
-
-    fn by_lanes(&self, bindings: [Slot; 4], first: usize, bias: bool, lanes: u32) -> Dispatch {
+    /// All kernels take the same, but that `matmul_lanes` is told how many threads a subgroup has.
+    fn dispatch(&self, bindings: [Slot; 4], first: usize, bias: bool, lanes: Option<u32>) -> Dispatch {
         let mut params = fields![self.m, self.n, self.k, first, self.heads, self.scale, usize::from(bias)];
         params.extend(self.places());
-        let constants =
-            [("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b)), ("LANES", f64::from(lanes))];
-        let (kernel, constants) = match lanes {
-            QUAD => (&MATMUL_QUADS, &constants[..2]),
-            _ => (&MATMUL_LANES, &constants[..]),
+        let mut constants = vec![("TRANS_A", flag(self.trans_a)), ("TRANS_B", flag(self.trans_b))];
+        let kernel = match lanes {
+            None => &MATMUL_DIRECT,
+            Some(QUAD) => &MATMUL_QUADS,
+            Some(lanes) => {
+                constants.push(("LANES", f64::from(lanes)));
+                &MATMUL_LANES
+            }
         };
-        Dispatch::new(kernel, params, &bindings, 1).with_constants(constants)
+        Dispatch::new(kernel, params, &bindings, 1).with_constants(&constants)
     }
 
-    /// Where the matrices lie, as both kernels take it.
+    /// Where the matrices lie.
     fn places(&self) -> Vec<Scalar> {
         let of = |x: &Matrices| fields![x.start, x.head, x.batch, x.row];
         [of(&self.a), of(&self.b), of(&self.c)].concat()
@@ -128,6 +121,6 @@ fn tile_of_lanes(lanes: u32) -> [usize; 2] {
     [if lanes == QUAD { 16 } else { 32 }, 8 * lanes as usize]
 }
 
-pub(super) static MATMUL_DIRECT: Kernel = kernel!("matmul_direct");
-pub(super) static MATMUL_LANES: Kernel = kernel!("matmul_lanes" after "matmul_blocks");
-pub(super) static MATMUL_QUADS: Kernel = kernel!("matmul_quads" after "matmul_blocks");
+pub(super) static MATMUL_DIRECT: Kernel = kernel!("matmul_direct" after "matmul_strided");
+pub(super) static MATMUL_LANES: Kernel = kernel!("matmul_lanes" after "matmul_strided", "matmul_blocks");
+pub(super) static MATMUL_QUADS: Kernel = kernel!("matmul_quads" after "matmul_strided", "matmul_blocks");

@@ -1,35 +1,7 @@
-// What kernels share that multiply matrices in blocks of 4 x 4 on the processor: their parameters, the blocks
-// of B, and those of C. Every row of A, B and C begins at a multiple of four elements. Column r of a block of
-// C is its row r.
+// What kernels share that multiply matrices in blocks of 4 x 4 on the processor: the blocks of B, and those of
+// C. Every row of A, B and C begins at a multiple of four elements, and K is such a multiple where B is stored
+// [N, K]. Column r of a block of C is its row r.
 
-override TRANS_A: bool = false; // A is stored [K, M]
-override TRANS_B: bool = false; // B is stored [N, K], and K is a multiple of four
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    first_tile_row: u32,
-    heads: u32,
-    scale: f32,
-    has_bias: u32,
-    // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
-    // far apart the rows of a matrix are, as it is stored: in elements.
-    a_start: u32,
-    a_head: u32,
-    a_batch: u32,
-    a_row: u32,
-    b_start: u32,
-    b_head: u32,
-    b_batch: u32,
-    b_row: u32,
-    c_start: u32,
-    c_head: u32,
-    c_batch: u32,
-    c_row: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<S1>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<S2>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<S3>>;

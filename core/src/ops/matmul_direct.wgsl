@@ -6,34 +6,6 @@
 // have neighbouring columns. Workgroup (x, y, z) takes COLUMNS * LANES columns and the ROWS rows from
 // ROWS * (first_tile_row + y) on, of matrix z.
 
-override TRANS_A: bool = false; // A is stored [K, M]
-override TRANS_B: bool = false; // B is stored [N, K]
-override HAS_BIAS: bool = false;
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    first_tile_row: u32,
-    heads: u32,
-    scale: f32,
-    // Where the first matrix begins, how far apart those of the heads and of the batch are, and how
-    // far apart the rows of a matrix are, as it is stored.
-    a_start: u32,
-    a_head: u32,
-    a_batch: u32,
-    a_row: u32,
-    b_start: u32,
-    b_head: u32,
-    b_batch: u32,
-    b_row: u32,
-    c_start: u32,
-    c_head: u32,
-    c_batch: u32,
-    c_row: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<S1>;
 @group(0) @binding(2) var<storage, read> b: array<S2>;
 @group(0) @binding(3) var<storage, read> bias: array<S3>;
@@ -64,7 +36,7 @@ fn store_four(start: u32, col: u32, sums: vec4<f32>) {
         let column = col + j * LANES;
         if (column < params.n) {
             var y = params.scale * sums[j];
-            if (HAS_BIAS) {
+            if (params.has_bias != 0u) {
                 y += f32(bias[column]);
             }
             c[start + column] = S4(y);
@@ -83,16 +55,13 @@ fn store(row: u32, col: u32, base: u32, left: vec4<f32>, right: vec4<f32>) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = (params.first_tile_row + group.y) * ROWS;
     let col = group.x * COLUMNS * LANES + lane;
-    let head = group.z % params.heads;
-    let image = group.z / params.heads;
-    let start_a = params.a_start + head * params.a_head + image * params.a_batch;
-    let start_b = params.b_start + head * params.b_head + image * params.b_batch;
+    let start = starts(group.z);
     let step_a = select(1u, params.a_row, TRANS_A);
     let step_b = select(params.b_row, 1u, TRANS_B);
-    let at_a0 = start_a + starts_of_rows(row);
-    let at_a4 = start_a + starts_of_rows(row + 4u);
-    let at_b0 = start_b + starts_of_columns(col);
-    let at_b4 = start_b + starts_of_columns(col + 4u * LANES);
+    let at_a0 = start.x + starts_of_rows(row);
+    let at_a4 = start.x + starts_of_rows(row + 4u);
+    let at_b0 = start.y + starts_of_columns(col);
+    let at_b4 = start.y + starts_of_columns(col + 4u * LANES);
     var left0 = vec4<f32>();
     var right0 = vec4<f32>();
     var left1 = vec4<f32>();
@@ -139,13 +108,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         left7 += a7 * left;
         right7 += a7 * right;
     }
-    let base = params.c_start + head * params.c_head + image * params.c_batch;
-    store(row, col, base, left0, right0);
-    store(row + 1u, col, base, left1, right1);
-    store(row + 2u, col, base, left2, right2);
-    store(row + 3u, col, base, left3, right3);
-    store(row + 4u, col, base, left4, right4);
-    store(row + 5u, col, base, left5, right5);
-    store(row + 6u, col, base, left6, right6);
-    store(row + 7u, col, base, left7, right7);
+    store(row, col, start.z, left0, right0);
+    store(row + 1u, col, start.z, left1, right1);
+    store(row + 2u, col, start.z, left2, right2);
+    store(row + 3u, col, start.z, left3, right3);
+    store(row + 4u, col, start.z, left4, right4);
+    store(row + 5u, col, start.z, left5, right5);
+    store(row + 6u, col, start.z, left6, right6);
+    store(row + 7u, col, start.z, left7, right7);
 }

@@ -54,10 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = (params.first_tile_row + group.y) * ROWS;
     let col = group.x * 8u * LANES + 4u * lane;
     let other = col + 4u * LANES;
-    let head = group.z % params.heads;
-    let image = group.z / params.heads;
-    let start_a = params.a_start + head * params.a_head + image * params.a_batch;
-    let start_b = params.b_start + head * params.b_head + image * params.b_batch;
+    let start = starts(group.z);
     var left0 = mat4x4<f32>();
     var left1 = mat4x4<f32>();
     var left2 = mat4x4<f32>();
@@ -76,18 +73,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var right7 = mat4x4<f32>();
     for (var k0 = 0u; k0 < params.k; k0 += 4u * LANES) {
         let own_k = k0 + 4u * lane;
-        let own0 = load_a(start_a, row, own_k);
-        let own1 = load_a(start_a, row + 4u, own_k);
-        let own2 = load_a(start_a, row + 8u, own_k);
-        let own3 = load_a(start_a, row + 12u, own_k);
-        let own4 = load_a(start_a, row + 16u, own_k);
-        let own5 = load_a(start_a, row + 20u, own_k);
-        let own6 = load_a(start_a, row + 24u, own_k);
-        let own7 = load_a(start_a, row + 28u, own_k);
+        let own0 = load_a(start.x, row, own_k);
+        let own1 = load_a(start.x, row + 4u, own_k);
+        let own2 = load_a(start.x, row + 8u, own_k);
+        let own3 = load_a(start.x, row + 12u, own_k);
+        let own4 = load_a(start.x, row + 16u, own_k);
+        let own5 = load_a(start.x, row + 20u, own_k);
+        let own6 = load_a(start.x, row + 24u, own_k);
+        let own7 = load_a(start.x, row + 28u, own_k);
         let blocks = min(LANES, (params.k - k0 + 3u) / 4u);
         for (var j = 0u; j < blocks; j++) {
-            let left = load_b(start_b, k0 + 4u * j, col);
-            let right = load_b(start_b, k0 + 4u * j, other);
+            let left = load_b(start.y, k0 + 4u * j, col);
+            let right = load_b(start.y, k0 + 4u * j, other);
             let a0 = of_lane(own0, j);
             left0 += left * a0;
             right0 += right * a0;
@@ -114,8 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             right7 += right * a7;
         }
     }
-    let start = params.c_start + head * params.c_head + image * params.c_batch;
-    let at = (start + row * params.c_row + col) / 4u;
+    let at = (start.z + row * params.c_row + col) / 4u;
     if (col < params.n) {
         let plus = bias_of(col);
         store_block(row + 0u, at + 0u * (params.c_row / 4u), left0, plus);

@@ -40,10 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = (params.first_tile_row + group.y) * ROWS;
     let col = group.x * 32u + 4u * lane;
     let other = col + 16u;
-    let head = group.z % params.heads;
-    let image = group.z / params.heads;
-    let start_a = params.a_start + head * params.a_head + image * params.a_batch;
-    let start_b = params.b_start + head * params.b_head + image * params.b_batch;
+    let start = starts(group.z);
     var left0 = mat4x4<f32>();
     var left1 = mat4x4<f32>();
     var left2 = mat4x4<f32>();
@@ -53,23 +50,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var right2 = mat4x4<f32>();
     var right3 = mat4x4<f32>();
     for (var k = 0u; k < params.k; k += 4u) {
-        let left = load_b(start_b, k, col);
-        let right = load_b(start_b, k, other);
-        let a0 = of_all(load_a(start_a, row, k, lane));
+        let left = load_b(start.y, k, col);
+        let right = load_b(start.y, k, other);
+        let a0 = of_all(load_a(start.x, row, k, lane));
         left0 += left * a0;
         right0 += right * a0;
-        let a1 = of_all(load_a(start_a, row + 4u, k, lane));
+        let a1 = of_all(load_a(start.x, row + 4u, k, lane));
         left1 += left * a1;
         right1 += right * a1;
-        let a2 = of_all(load_a(start_a, row + 8u, k, lane));
+        let a2 = of_all(load_a(start.x, row + 8u, k, lane));
         left2 += left * a2;
         right2 += right * a2;
-        let a3 = of_all(load_a(start_a, row + 12u, k, lane));
+        let a3 = of_all(load_a(start.x, row + 12u, k, lane));
         left3 += left * a3;
         right3 += right * a3;
     }
-    let start = params.c_start + head * params.c_head + image * params.c_batch;
-    let at = (start + row * params.c_row + col) / 4u;
+    let at = (start.z + row * params.c_row + col) / 4u;
     let step = params.c_row;
     if (col < params.n) {
         let plus = bias_of(col);
